@@ -1,0 +1,1 @@
+"""The archive: tap -> depacketize -> fragments -> segments -> manifest -> recover; library/ serves what came of it."""

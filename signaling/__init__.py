@@ -1,0 +1,1 @@
+"""The class: lessons, seats, their life; a synchronous core, thin shells (WHIP, WHEP, WebSocket, REST) around it."""
