@@ -5,7 +5,7 @@ up in batches; between the two the plane needs nobody. This file imports nothing
 everything above may depend on it.
 
 Identifiers (``transport``, ``source``, ``sink``, ``tap``) are positive integers chosen by the caller, never reused
-within one plane. Times are nanoseconds: ``*_ns`` of ``time.time_ns()`` (wall) unless named ``mono``. Bit rates are bit/s.
+within one plane. Times named ``*_ns`` are ``time.time_ns()`` (wall) unless named ``mono``. Bit rates are bit/s.
 """
 
 from __future__ import annotations
