@@ -16,7 +16,8 @@ class Refused(Exception):
     """The relay says no, in a form that becomes a problem document (RFC 9457).
 
     ``code`` is one of ``not-sdp``, ``no-common-codec``, ``too-many-sections``, ``unsupported-sdp``,
-    ``unknown-connection``, ``unknown-lesson``, ``not-live``, ``full``, ``bad-fragment``, ``unavailable``.
+    ``unknown-connection``, ``unknown-lesson``, ``unknown-layer``, ``not-live``, ``full``, ``bad-fragment``,
+    ``unavailable``.
     ``extra`` may carry ``offered`` and ``accepted`` (lists of codec names).
     """
 
@@ -65,7 +66,8 @@ class ConnectionUp(msgspec.Struct, frozen=True, tag="connection-up"):
 
 
 class ConnectionDown(msgspec.Struct, frozen=True, tag="connection-down"):
-    """Gone without a DELETE: ``consent``, ``handshake``, ``fingerprint``, ``closed``."""
+    """Gone without a DELETE: ``consent``, ``handshake``, ``fingerprint``, ``closed``; or ``no-common-codec``: it waited
+    before anybody published, and cannot play what is published now (a new offer is told which codec that is)."""
 
     lesson: str
     connection: str

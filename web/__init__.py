@@ -1,0 +1,1 @@
+"""The pages: teacher, classroom, library, ops. Plain ES modules and HTML; no server logic lives here."""

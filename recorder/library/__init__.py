@@ -1,0 +1,1 @@
+"""What came of the lessons: the catalogue, who may see what, and serving it."""

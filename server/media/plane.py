@@ -292,7 +292,8 @@ class PlaneStats:
     """``rtp_in``, ``rtp_in_bytes``, ``rtp_out``, ``rtp_out_bytes``, ``rtcp_in``, ``rtcp_out``, ``lost_in``,
     ``nack_in``, ``nack_out``, ``rtx_in``, ``rtx_out``, ``rtx_refused``, ``keyframe_in`` (asked of us), ``keyframe_out``
     (asked of publishers), ``srtp_forged``, ``srtp_replayed``, ``stun_in``, ``stun_bad``, ``stun_unknown``,
-    ``dtls_failed``, ``junk``, ``unvalidated``, ``handshakes``, ``consent_lost``."""
+    ``dtls_failed``, ``junk``, ``unvalidated``, ``handshakes``, ``consent_lost``, ``icmp_errors`` (left on the
+    socket by an unreachable peer), ``commands_ignored`` (unknown or repeated id)."""
     drops: dict[str, int] = field(default_factory=dict)
     """Packets dropped, by the queue that was full: ``socket``, ``burst``, ``tap``, ``history``."""
     transit: HistogramCounts = field(

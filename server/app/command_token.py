@@ -1,0 +1,28 @@
+"""``kongzhong token``: one token on stdout. Works beside a running server: both read the secret in the data folder."""
+
+from __future__ import annotations
+
+import typing
+
+import click
+
+from server.app.folder import FolderError, bureau_secret
+from server.app.options import die, settings
+from server.app.sources import Loaded
+from server.app.texts import say
+from signaling.roles import Role
+from signaling.tokens import Tokens
+
+
+@click.command("token", help=say("token"))
+@click.option("--lesson", required=True, metavar="ID", help=say("token.lesson"))
+@click.option("--role", required=True, type=click.Choice(typing.get_args(Role)), help=say("token.role"))
+@click.option("--seat", metavar="NAME", help=say("token.seat"))
+@click.option("--ttl", type=click.IntRange(1, 366 * 86_400), metavar="SECONDS", help=say("token.ttl"))
+@settings("data", "secret_file", "token_ttl")
+def command(loaded: Loaded, lesson: str, role: Role, seat: str | None, ttl: int | None) -> None:
+    try:
+        tokens = Tokens(bureau_secret(loaded.config))
+        click.echo(tokens.issue(lesson, role, seat, ttl or loaded.config.token_ttl))
+    except (FolderError, ValueError) as error:
+        die(str(error))

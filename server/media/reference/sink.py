@@ -1,0 +1,149 @@
+"""One outgoing track to a peer: which layer it wants, what it has sent, what it may send again."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from ..plane import AddSink
+from .fanout import Group
+from .follower import Follower
+from .limits import BURST_RATE, BURST_SAVED, RTX_FLOOR, RTX_REMEMBERED, RTX_SHARE, RTX_WINDOW_S
+from .rtp import Shape
+from .streams import Stream
+
+if TYPE_CHECKING:
+    from .ports import Port
+    from .source import Source
+
+
+_RTX_OVERHEAD = 64
+"""Octets of headers and extensions at most, and of the original sequence number."""
+
+
+class Allowance:
+    """Octets that may be sent again: a share of the media sent, a window's worth of which may be saved up."""
+
+    __slots__ = ("_last", "left", "rate")
+
+    def __init__(self) -> None:
+        self.left = 0.0
+        self._last = 0
+        self.rate = 0  # media octets per second, from the last report interval
+
+    def earn(self, sent: int) -> None:
+        """``sent``: media octets since the start."""
+        most = max(RTX_FLOOR, RTX_SHARE * RTX_WINDOW_S * self.rate)
+        self.left = min(most, self.left + RTX_SHARE * (sent - self._last))
+        self._last = sent
+
+    def afford(self, payload: int) -> bool:
+        """Whether a packet with this payload may be sent again."""
+        return payload + _RTX_OVERHEAD <= self.left
+
+    def spend(self, octets: int) -> None:
+        self.left -= octets
+
+
+class Sink(Follower):
+    """State of an ``AddSink``."""
+
+    __slots__ = (
+        "_baseline", "_burst_left", "_burst_ns", "_sent", "allowance", "chosen", "cname", "fraction", "group", "id",
+        "kind", "last_report", "layer_told", "live_told", "mid", "paused", "port", "resent", "rid", "rtx_octets",
+        "rtx_sequence", "rtx_ssrc", "sent_before", "shapes", "source", "ssrc", "started_ns", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, command: AddSink, port: Port, shapes: dict[str, Shape]) -> None:
+        super().__init__()
+        self.id = command.sink
+        self.port = port
+        self.kind = command.kind
+        self.mid = command.mid
+        self.ssrc = command.ssrc
+        self.rtx_ssrc = command.rtx_ssrc
+        self.cname = command.cname
+        self.shapes = shapes  # by codec name
+        self.source: Source | None = None
+        self.rid: str | None = None
+        """The layer asked for; ``None`` until somebody asks."""
+        self.paused = False
+        self.waiting: Stream | None = None
+        self.group: Group | None = None
+        self._baseline = (0, 0, 0)
+        self._sent = (0, 0, 0)
+        self.rtx_sequence = random.randrange(1 << 14)
+        self.rtx_octets = 0
+        self.resent: dict[int, int] = {}
+        self.allowance = Allowance()
+        self.sent_before = 0  # octets at the last report
+        self.live_told = False
+        self.layer_told: str | None = None
+        self.started_ns = 0
+        """When this sink was last given a keyframe from the cache."""
+        self.fraction: tuple[int, int] | None = None
+        """Fraction lost (of 256) in the last report block, and when it came."""
+        self.last_report: list[tuple[int, int]] = []
+        """Middle NTP words of the last sender reports, and when they left: what LSR refers to."""
+        self._burst_left = float(BURST_SAVED)
+        self._burst_ns = 0
+
+    # --- what has been sent -------------------------------------------------------------------------------------
+
+    @property
+    def sent(self) -> tuple[int, int, int]:
+        """Packets, payload octets and octets with headers, retransmissions apart, since the start."""
+        packets, octets, total = self._sent
+        group = self.group
+        if group is None:
+            return self._sent
+        before = self._baseline
+        return (
+            packets + group.packets - before[0],
+            octets + group.octets - before[1],
+            total + group.total - before[2],
+        )
+
+    def count(self, octets: int, total: int) -> None:
+        """A packet that left outside the group's fan-out."""
+        packets, before, before_total = self._sent
+        self._sent = packets + 1, before + octets, before_total + total
+
+    def join(self, group: Group) -> None:
+        self.group = group
+        self._baseline = group.packets, group.octets, group.total
+        group.add(self)
+
+    def leave(self) -> None:
+        """Stop following, and leave the group if it is in one."""
+        group = self.group
+        if group is not None:
+            self._sent = self.sent
+            self.group = None
+            group.remove(self)
+        self.stop()
+
+    # --- pace and repetition ------------------------------------------------------------------------------------
+
+    def may_burst(self, now: int) -> int:
+        """Packets of its backlog that may leave now (``BURST_RATE``)."""
+        left = self._burst_left + (now - self._burst_ns) * BURST_RATE / 1e9
+        self._burst_ns = now
+        self._burst_left = min(left, float(BURST_SAVED))
+        return int(self._burst_left)
+
+    def burst_sent(self, packets: int) -> None:
+        self._burst_left -= packets
+
+    def may_resend(self, sequence: int, now: int, rtt_ns: int) -> bool:
+        """Whether this number was not sent again within a round trip; remembers it if so."""
+        resent = self.resent
+        before = resent.get(sequence)
+        if before is not None and now - before < rtt_ns:
+            return False
+        if len(resent) >= RTX_REMEMBERED:
+            self.resent = resent = {number: at for number, at in resent.items() if now - at < rtt_ns}
+            if len(resent) >= RTX_REMEMBERED:
+                return False
+        resent[sequence] = now
+        return True

@@ -1,0 +1,42 @@
+"""The access log: one line a request, without queries, tokens and the secrets of connections."""
+
+from __future__ import annotations
+
+import re
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+
+CONNECTION_KEY = web.RequestKey("connection", str)
+"""Where a handler leaves the public id of the connection it acts on."""
+
+_SECRET = re.compile(r"^(/+(?:whip|whep)/+[^/]+/+)(.+)$", re.IGNORECASE)
+_ENCODED_SLASH = re.compile(r"%2f|%5c", re.IGNORECASE)
+_LONGEST = 200
+
+
+def loggable_path(raw_path: str) -> str:
+    """The path as it may be logged: still percent-encoded (a name never becomes a log's control character), without
+    what stands after a lesson under ``/whip`` and ``/whep``."""
+    path = raw_path.partition("?")[0].partition("#")[0]
+    if _ENCODED_SLASH.search(path):
+        return "/…"  # no path of ours has one; it would hide a secret from the pattern
+    path = path[:_LONGEST].encode("ascii", "backslashreplace").decode()
+    return _SECRET.sub(lambda match: match[1] + "…" + ("/layer" if match[2].endswith("/layer") else ""), path)
+
+
+class AccessLogger(AbstractAccessLogger):
+    """For ``AppRunner(access_log_class=AccessLogger)``. No user agent, no referrer: both may carry what is not ours."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        connection = request.get(CONNECTION_KEY)
+        self.logger.info(
+            "%s %s %s %d %d bytes %.0f ms%s",
+            request.remote or "-",
+            request.method,
+            loggable_path(request.rel_url.raw_path),
+            response.status,
+            response.body_length,
+            time * 1000,
+            f" {connection}" if connection else "",
+        )
