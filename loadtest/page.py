@@ -46,6 +46,7 @@ th,td{text-align:right;padding:7px 12px;border-bottom:1px solid var(--line);whit
 th:first-child,td:first-child{text-align:left;padding-left:0;white-space:normal}
 th{font-weight:500;color:var(--soft);font-size:13px}
 tr:last-child td{border-bottom:0}
+.three table td{white-space:normal;overflow-wrap:anywhere}
 .three{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,330px),1fr));gap:18px;margin-top:18px}
 footer{margin-top:22px;font-size:13px}
 @media print{body{background:#fff}.card,.tile{break-inside:avoid}}
@@ -213,14 +214,18 @@ def _figure(value: float | None) -> str:
 
 
 def _lists(report: Report, say: Say) -> str:
-    parts = [_list(say("run"), {k: v for k, v in report.description.items() if k not in ("started", "machine")})]
-    parts.append(_list(say("counters"), report.totals))
+    run = {key: value for key, value in report.description.items() if key not in ("started", "machine")}
+    parts = [_list(say("run"), _named(run, say)), _list(say("counters"), _named(report.totals, say))]
     if report.sent is not None:
         sent = {name: getattr(report.sent, name) for name in report.sent.__struct_fields__}
-        parts.append(_list(say("sent"), {name: _plain(value) for name, value in sent.items()}))
+        parts.append(_list(say("sent"), _named({name: _plain(value) for name, value in sent.items()}, say)))
     if report.errors:
         parts.append(_list(say("errors"), report.errors))
     return f'<div class="three">{"".join(parts)}</div>'
+
+
+def _named(values: Mapping[str, str | int | float], say: Say) -> dict[str, str | int | float]:
+    return {html.unescape(say(f"name-{key}")): value for key, value in values.items()}
 
 
 def _plain(value: object) -> str | int | float:

@@ -43,10 +43,13 @@ class Plan:
         return not any(isinstance(line, FragmentLine) for line in self.lines)
 
 
-def survey(known: Manifest, sizes: Mapping[str, int], crc: Callable[[str, int, int], int]) -> Plan:
+def survey(
+    known: Manifest, sizes: Mapping[str, int], crc: Callable[[str, int, int], int], thorough: bool = True
+) -> Plan:
     """Compare the manifest with the files of its folder.
 
     ``sizes`` are the segment files there are; ``crc(name, offset, length)`` reads one range (it is within the size).
+    Not ``thorough``: files that have their final name were forced to disk before they got it; only their length counts.
     """
     plan = Plan([])
     listed = set()
@@ -57,14 +60,20 @@ def survey(known: Manifest, sizes: Mapping[str, int], crc: Callable[[str, int, i
         listed.add(present)
         size = sizes.get(present, 0)
         header = segment.line
+        checked = thorough or present.endswith(PART)
+
+        def sound(
+            offset: int, length: int, crc32: int, present: str = present, size: int = size, checked: bool = checked
+        ) -> bool:
+            return offset + length <= size and (not checked or crc(present, offset, length) == crc32)
+
         good = 0
-        if header.length <= size and crc(present, 0, header.length) == header.crc32:
+        if sound(0, header.length, header.crc32):
             good = header.length
             for piece in segment.fragments:
-                end = piece.offset + piece.length
-                if end > size or crc(present, piece.offset, piece.length) != piece.crc32:
+                if not sound(piece.offset, piece.length, piece.crc32):
                     break
-                good = end
+                good = piece.offset + piece.length
         kept = [piece for piece in segment.fragments if piece.offset + piece.length <= good]
         bad.update(piece for piece in segment.fragments if piece not in kept)
         if not kept:
@@ -88,9 +97,10 @@ def survey(known: Manifest, sizes: Mapping[str, int], crc: Callable[[str, int, i
     return plan
 
 
-def repair(folder: Path, disk: Disk | None = None) -> Manifest | None:
+def repair(folder: Path, disk: Disk | None = None, thorough: bool = True) -> Manifest | None:
     """Make one recording consistent; the caller holds its lease. ``None``: there was nothing worth keeping, the folder
-    may be removed. Finished recordings are returned as they are.
+    may be removed. Finished recordings are returned as they are. Not ``thorough`` is for a lesson that waits to go on:
+    reading all that was recorded would lengthen the gap; ``finish`` does it later.
 
     :raises OSError: the disk refuses.
     """
@@ -105,7 +115,7 @@ def repair(folder: Path, disk: Disk | None = None) -> Manifest | None:
     suffixes = (".mp4", ".webm", ".mkv")
     files = {each.name: each.stat().st_size for each in folder.iterdir() if each.name[:6].isdigit()}
     sizes = {name: size for name, size in files.items() if name.removesuffix(PART).endswith(suffixes)}
-    plan = survey(known, sizes, lambda name, offset, length: _crc(folder / name, offset, length))
+    plan = survey(known, sizes, lambda name, offset, length: _crc(folder / name, offset, length), thorough)
     if plan.empty:
         return None
     for name, length in plan.cut.items():

@@ -4,7 +4,6 @@ was left behind. A supervisor starts it again when it dies; it then goes on wher
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import resource
 import secrets
@@ -63,7 +62,7 @@ class RecorderService:
         self._catalog: Catalog
         self._finisher: Finisher
         self._server: asyncio.Server | None = None
-        self._ticker: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._busy: list[Path] = []
         self._stopped: dict[LiveLesson, asyncio.Event] = {}
 
@@ -77,16 +76,15 @@ class RecorderService:
         for folder in sorted(each for each in self._archive.iterdir() if each.is_dir()):
             await self._adopt(folder)
         self._server = await self._listen()
-        self._ticker = asyncio.create_task(self._tick())
+        self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._keep())]
 
     async def stop(self) -> None:
         """Write what there is; lessons that are live stay resumable, lessons being finished get a moment."""
         if self._server is not None:
             self._server.close()
-        if self._ticker is not None:
-            self._ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticker
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for live in list(self._live.values()):
             self._stopped[live] = asyncio.Event()
             live.end(time.monotonic_ns(), ended_wall=None)
@@ -100,6 +98,10 @@ class RecorderService:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await asyncio.to_thread(self._catalog.close)
+
+    async def failed(self) -> None:
+        """Returns never; raises what ended one of the service's own tasks: a bug, after which a restart goes on."""
+        await asyncio.gather(*self._tasks)
 
     async def _listen(self) -> asyncio.Server:
         scheme, _, rest = self._address.partition(":")
@@ -141,7 +143,7 @@ class RecorderService:
             self._busy.append(folder)
             return
         try:
-            known = await asyncio.to_thread(repair, folder, self._disk)
+            known = await asyncio.to_thread(repair, folder, self._disk, False)
             if known is None:
                 await asyncio.to_thread(shutil.rmtree, folder)
                 lease.release()
@@ -149,12 +151,12 @@ class RecorderService:
                 await asyncio.to_thread(publish, self._catalog, folder, known)
                 lease.release()
             elif known.state == "ended":
-                self._finisher.add(folder, lease)
+                self._finisher.add(folder, lease, known.head.lesson)
             else:
                 lesson = known.head.lesson
                 if lesson in self._adopted:  # two recordings of one lesson: the older one has been left for good
                     older, _, older_lease, _ = self._adopted.pop(lesson)
-                    self._finisher.add(older, older_lease)
+                    self._finisher.add(older, older_lease, lesson)
                 self._adopted[lesson] = (folder, known, lease, time.monotonic_ns() + limits.GRACE)
         except (OSError, ValueError) as error:
             log.error("recording %s cannot be recovered: %s", folder.name, error)
@@ -218,6 +220,10 @@ class RecorderService:
 
     def ended(self, peer: Peer, lesson: str) -> None:
         live = self._live.get(lesson)
+        if live is None and (adopted := self._adopted.pop(lesson, None)) is not None:
+            folder, _, lease, _ = adopted
+            self._finisher.add(folder, lease, lesson, {peer})
+            return
         if live is None:  # nothing of it was ever recorded here
             if not self._finisher.notify(lesson, peer):
                 peer.send("done", lesson)
@@ -253,18 +259,20 @@ class RecorderService:
             if now - second >= S:
                 second = now
                 self._say(now)
-                await self._leave_or_retry(now)
 
-    async def _leave_or_retry(self, now: int) -> None:
+    async def _keep(self) -> None:
         """Lessons that nobody opened again are over; folders that were another's may be free now."""
-        for lesson, (folder, _, lease, until) in list(self._adopted.items()):
-            if now > until:
-                del self._adopted[lesson]
-                self._finisher.add(folder, lease)
-        busy, self._busy = self._busy, []
-        for folder in busy:
-            if folder.is_dir():
-                await self._adopt(folder)
+        while True:
+            await asyncio.sleep(1)
+            now = time.monotonic_ns()
+            for lesson, (folder, _, lease, until) in list(self._adopted.items()):
+                if now > until:
+                    del self._adopted[lesson]
+                    self._finisher.add(folder, lease, lesson)
+            busy, self._busy = self._busy, []
+            for folder in busy:
+                if folder.is_dir():
+                    await self._adopt(folder)
 
     def _say(self, now: int) -> None:
         told: set[Peer] = set()
@@ -280,6 +288,8 @@ class RecorderService:
         """A lesson's files are closed."""
         if self._live.get(live.lesson) is live:
             del self._live[live.lesson]
+        for track in [each for each, lesson in self._lessons.items() if lesson == live.lesson]:
+            del self._lessons[track]
         for name, value in live.counters.items():
             self._counters[name] += int(value)
         stopped = self._stopped.get(live)
@@ -344,5 +354,10 @@ async def run(data: Path, address: str, secret: bytes) -> None:
         loop.add_signal_handler(number, stop.set)
     await service.start()
     log.info("recorder listens on %s", address)
-    await stop.wait()
+    waits = [asyncio.create_task(stop.wait()), asyncio.create_task(service.failed())]
+    done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
     await service.stop()
+    for task in done:
+        task.result()

@@ -131,8 +131,9 @@ class Writer:
                 self._segment.sync()
             if self._manifest is not None:
                 self._manifest.sync()
-        except (OSError, Busy, av.error.FFmpegError, ValueError) as error:
-            log.error("recording %s: %s", self.folder.name, error)
+        except Exception as error:  # whatever it is, it must become a listed gap and an alert, never a dead thread
+            expected = isinstance(error, (OSError, Busy, av.error.FFmpegError, ValueError))
+            log.error("recording %s: %s", self.folder.name, error, exc_info=not expected)
             self._refused = fragments[-1].generation
             self._undo()
             self._notify(Failed(self._refused, str(error)))

@@ -94,6 +94,7 @@ _RELAY_CODES = frozenset(
         "unsupported-sdp",
         "unknown-connection",
         "unknown-lesson",
+        "unknown-layer",
         "not-live",
         "full",
         "bad-fragment",

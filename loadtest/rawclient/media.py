@@ -17,6 +17,7 @@ from loadtest.rawclient import payload as formats
 
 SAMPLE = Path(__file__).parent.parent / "sample"
 OPUS_FRAME_NS = 20_000_000
+MAX_LAYERS = 3
 _CODECS = {"h264": "H264", "vp8": "VP8", "opus": "opus"}
 
 
@@ -86,6 +87,8 @@ def load(paths: Sequence[Path], bitrate: int = 0) -> Clip:
             audio = next((track for track in tracks if track.codec == "opus"), None)
     if not layers:
         raise ClipError(f"no H.264 or VP8 video in {', '.join(path.name for path in paths)}")
+    if len(layers) > MAX_LAYERS:
+        raise ClipError(f"{len(layers)} layers; simulcast has at most {MAX_LAYERS}")
     layers.sort(key=lambda track: track.width * track.height)
     duration = min(_duration(track) for track in layers)
     duration -= duration % OPUS_FRAME_NS

@@ -10,7 +10,6 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -19,63 +18,12 @@ import aiohttp
 from loadtest import limits
 from loadtest.rawclient import dtls, resource, rtcp, rtp, sdp
 from loadtest.rawclient import payload as formats
-from loadtest.rawclient.media import Clip, ClipFrame, ClipTrack
+from loadtest.rawclient.media import Clip, ClipFrame
+from loadtest.rawclient.outgoing import Outgoing, PublisherStats, accepted_streams, offered_media
 from loadtest.rawclient.peer import Peer, Unreachable
 
-RIDS = ("l", "m", "h")
-EXTENSIONS = ((1, rtp.MID), (2, rtp.RID), (3, rtp.REPAIRED_RID), (4, rtp.ABS_CAPTURE_TIME))
 TICK = 0.005  # seconds between the bursts of a large frame
 PACE_FLOOR = 5_000_000  # bit/s: a keyframe leaves no slower than that; otherwise 2.5 times the mean rate
-_H264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
-
-
-@dataclass(slots=True)
-class PublisherStats:
-    """Counters since the start."""
-
-    frames: int = 0
-    keyframes: int = 0
-    packets: int = 0
-    bytes: int = 0
-    retransmitted: int = 0
-    nacked: int = 0  # sequence numbers asked for
-    not_in_history: int = 0
-    keyframe_requests: int = 0  # PLI and FIR, all streams
-    keyframe_jumps: int = 0
-    skipped_frames: int = 0  # late beyond LATE_PUBLISHER_NS
-    remb: int | None = None  # bit/s, the last one
-    remote_loss: float = 0.0  # 0..1, worst of the last receiver reports
-    rtt_ms: float | None = None
-
-
-@dataclass(slots=True)
-class _Outgoing:
-    """One RTP stream with the place its clip is at. ``time`` of the next frame is since ``epoch``, loops included."""
-
-    track: ClipTrack
-    mid: str
-    payload_type: int
-    ssrc: int
-    rtx: tuple[int, int] | None  # ssrc, payload type
-    rid: str = ""
-    index: int = 0
-    loop: int = 0
-    sequence: int = field(default_factory=lambda: secrets.randbelow(1 << 15))
-    rtx_sequence: int = field(default_factory=lambda: secrets.randbelow(1 << 15))
-    first_timestamp: int = field(default_factory=lambda: secrets.randbelow(1 << 31))
-    picture: int = 0
-    packets: int = 0
-    octets: int = 0
-    # sequence % HISTORY -> what a retransmission needs: the clear packet's parts, or the sealed one without RTX.
-    history: dict[int, tuple[int, int, bool, bytes]] = field(default_factory=dict)
-
-    def next_time(self, duration_ns: int) -> int:
-        return self.loop * duration_ns + self.track.frames[self.index].at_ns
-
-    def advance(self) -> None:
-        self.index += 1
-        if self.index == len(self.track.frames):
-            self.index, self.loop = 0, self.loop + 1
 
 
 class Publisher:
@@ -101,9 +49,8 @@ class Publisher:
         self._jumping = keyframes == "jump"
         self._peer = Peer(self._ignore, self._feedback, self._on_lost)
         self._resource: resource.Resource | None = None
-        self._streams: list[_Outgoing] = []
-        self._extensions: dict[str, dict[str, int]] = {}
-        self._queue: deque[tuple[_Outgoing, int, bool, bytes, int | None]] = deque()
+        self._streams: list[Outgoing] = []
+        self._queue: deque[tuple[Outgoing, int, bool, bytes, int | None]] = deque()
         self._tasks: list[asyncio.Task[None]] = []
         self._cname = secrets.token_hex(8)
         self._offered: dict[int, tuple[int, int | None]] = {}
@@ -122,7 +69,7 @@ class Publisher:
         """
         try:
             await self._peer.open(urlsplit(self._endpoint).hostname or "")
-            media = self._media()
+            media = offered_media(self.clip)
             offer = sdp.build_offer(
                 sdp.OfferSpec(
                     self._peer.ufrag, self._peer.pwd, dtls.fingerprint(), self._peer.hosts, media, self._cname
@@ -130,7 +77,7 @@ class Publisher:
             )
             self._resource = await resource.open_resource(self._session, self._endpoint, offer, self._token)
             answer = sdp.parse_answer(self._resource.answer)
-            self._streams = list(self._accepted(media, answer))
+            self._streams = accepted_streams(self.clip, media, answer)
             await self._peer.connect(answer)
         except BaseException:
             await self.stop()
@@ -169,77 +116,6 @@ class Publisher:
     def _ignore(_: bytes) -> None:
         """A server sends a publisher no media."""
 
-    def _media(self) -> list[sdp.Media]:
-        """What to offer. One video m-line carries every layer."""
-        media = []
-        if self.clip.audio is not None:
-            opus = sdp.Codec("opus", 111, 48_000, 2, "minptime=10;useinbandfec=1")
-            extensions = tuple(e for e in EXTENSIONS if e[1] in (rtp.MID, rtp.ABS_CAPTURE_TIME))
-            ssrc = self._new_ssrc()
-            media.append(sdp.Media("audio", "sendonly", (opus,), extensions, ((ssrc, None),)))
-        codec = self.clip.video[0].codec
-        video = sdp.Codec(
-            codec,
-            96,
-            90_000,
-            fmtp=_H264 if codec == "H264" else "",
-            feedback=("nack", "nack pli", "ccm fir", "goog-remb"),
-            rtx=97,
-        )
-        if len(self.clip.video) == 1:
-            extensions = tuple(e for e in EXTENSIONS if e[1] in (rtp.MID, rtp.ABS_CAPTURE_TIME))
-            pair = (self._new_ssrc(), self._new_ssrc())
-            media.append(sdp.Media("video", "sendonly", (video,), extensions, (pair,)))
-        else:
-            rids = RIDS[-len(self.clip.video) :]
-            media.append(sdp.Media("video", "sendonly", (video,), EXTENSIONS, rids=rids))
-        return media
-
-    @staticmethod
-    def _new_ssrc() -> int:
-        return secrets.randbelow((1 << 32) - 1) + 1
-
-    def _accepted(self, media: list[sdp.Media], answer: sdp.Answer) -> list[_Outgoing]:
-        """The streams that the answer lets us send.
-
-        :raises sdp.SdpError: no video among them.
-        """
-        streams: list[_Outgoing] = []
-        for mid, (offered, section) in enumerate(zip(media, answer.sections, strict=False)):
-            wanted = offered.codecs[0].name.lower()
-            codec = next((codec for codec in section.codecs if codec.name.lower() == wanted), None)
-            if not section.accepted or codec is None:
-                continue
-            self._extensions[str(mid)] = {uri: number for number, uri in section.extensions if 0 < number < 15}
-            if offered.kind == "audio":
-                assert self.clip.audio is not None
-                streams.append(_Outgoing(self.clip.audio, str(mid), codec.payload_type, offered.ssrcs[0][0], None))
-            elif offered.rids:
-                streams += self._layers(offered, section, codec, str(mid))
-            else:
-                ssrc, repair = offered.ssrcs[0]
-                rtx = (repair, codec.rtx) if repair is not None and codec.rtx is not None else None
-                streams.append(_Outgoing(self.clip.video[0], str(mid), codec.payload_type, ssrc, rtx))
-        if not any(stream.track.codec != "opus" for stream in streams):
-            raise sdp.SdpError("the server accepted no video")
-        return streams
-
-    def _layers(self, offered: sdp.Media, section: sdp.AnswerSection, codec: sdp.Codec, mid: str) -> list[_Outgoing]:
-        """One stream per accepted rid; a server without simulcast gets the highest layer."""
-        accepted = [rid for rid in offered.rids if rid in section.rids] or [offered.rids[-1]]
-        return [
-            _Outgoing(
-                track,
-                mid,
-                codec.payload_type,
-                self._new_ssrc(),
-                None if codec.rtx is None else (self._new_ssrc(), codec.rtx),
-                rid if rid in section.rids else "",
-            )
-            for rid, track in zip(offered.rids, self.clip.video, strict=True)
-            if rid in accepted
-        ]
-
     # --- sending ----------------------------------------------------------------------------------------------------
 
     async def _send_loop(self) -> None:
@@ -258,7 +134,7 @@ class Publisher:
         rate = max(PACE_FLOOR, 2.5 * octets * 8e9 / self.clip.duration_ns)
         return max(1, round(rate * TICK / 8 / limits.MAX_RTP_PAYLOAD))
 
-    def _emit(self, stream: _Outgoing, now: int) -> int:
+    def _emit(self, stream: Outgoing, now: int) -> int:
         """Queue the frames of ``stream`` that are due (audio goes out at once); gives the time of its next frame."""
         while (due := self.epoch_ns + stream.next_time(self.clip.duration_ns)) <= now:
             frame = stream.track.frames[stream.index]
@@ -269,7 +145,7 @@ class Publisher:
             stream.advance()
         return due
 
-    def _skip(self, stream: _Outgoing, now: int) -> None:
+    def _skip(self, stream: Outgoing, now: int) -> None:
         """Drop what is too late, to the next keyframe that is not."""
         while True:
             stream.advance()
@@ -279,7 +155,7 @@ class Publisher:
             if now - (self.epoch_ns + stream.next_time(self.clip.duration_ns)) < limits.LATE_PUBLISHER_NS // 2:
                 return
 
-    def _packets(self, stream: _Outgoing, frame: ClipFrame, captured: int) -> None:
+    def _packets(self, stream: Outgoing, frame: ClipFrame, captured: int) -> None:
         timestamp = stream.first_timestamp + (captured - self._origin_ns) * stream.track.clock // 1_000_000_000
         timestamp &= 0xFFFFFFFF
         last = len(frame.payloads) - 1
@@ -297,8 +173,8 @@ class Publisher:
             self.stats.frames += 1
             self.stats.keyframes += frame.key
 
-    def _send(self, stream: _Outgoing, timestamp: int, marker: bool, data: bytes, captured: int | None) -> None:
-        ids = self._extensions[stream.mid]
+    def _send(self, stream: Outgoing, timestamp: int, marker: bool, data: bytes, captured: int | None) -> None:
+        ids = stream.extensions
         values = self._names(stream, ids, rtp.RID)
         if captured is not None and rtp.ABS_CAPTURE_TIME in ids:
             values.append((ids[rtp.ABS_CAPTURE_TIME], rtp.pack_capture_time(captured)))
@@ -316,7 +192,7 @@ class Publisher:
         self.stats.bytes += len(sealed)
 
     @staticmethod
-    def _names(stream: _Outgoing, ids: dict[str, int], rid: str) -> list[tuple[int, bytes]]:
+    def _names(stream: Outgoing, ids: dict[str, int], rid: str) -> list[tuple[int, bytes]]:
         values = [(ids[rtp.MID], stream.mid.encode())] if rtp.MID in ids else []
         if stream.rid and rid in ids:
             values.append((ids[rid], stream.rid.encode()))
@@ -374,7 +250,7 @@ class Publisher:
                 self._peer.send_sealed(data)
                 continue
             ssrc, payload_type = stream.rtx
-            names = self._names(stream, self._extensions[stream.mid], rtp.REPAIRED_RID)
+            names = self._names(stream, stream.extensions, rtp.REPAIRED_RID)
             header = rtp.pack_header(
                 payload_type, stream.rtx_sequence, timestamp, ssrc, marker, rtp.pack_extensions(names)
             )

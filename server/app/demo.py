@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
-import sys
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,20 +20,14 @@ from loadtest.teacher import VirtualTeacher
 from server.app import folder
 from server.app.config import Config
 from server.app.demo_lesson import SCHOOLS
+from server.app.demo_server import DemoError, serving
 from server.app.recorded import Recorded, read
-from server.app.supervise import die_with
 from server.app.texts import say
 from signaling.store import LessonStore
 from signaling.tokens import Tokens, load_or_make_secret
 
-READY_WITHIN = 30.0
 LISTED_WITHIN = 60.0
 """The product's promise for the library entry after the bell."""
-FLOWING_WITHIN = 15.0
-
-
-class DemoError(Exception):
-    """A step of the main job did not happen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +48,8 @@ async def hold_lesson(data: Path, seconds: float, tell: asyncio.Queue[str] | Non
     :raises DemoError: with the step that did not happen
     """
     config = Config(data=data)
-    async with _server(data) as base, aiohttp.ClientSession(base) as http:
+    async with serving(data) as server, aiohttp.ClientSession(server.url) as http:
+        base = server.url
         store = LessonStore(folder.lessons_file(config.data))
         lesson = store.create(say("demo.lesson")).id
         store.close()
@@ -93,49 +84,6 @@ async def hold_lesson(data: Path, seconds: float, tell: asyncio.Queue[str] | Non
     return Outcome(sent, stats, taught, listed_after, resource, recorded)
 
 
-@contextlib.asynccontextmanager
-async def _server(data: Path) -> AsyncIterator[str]:
-    """``kongzhong serve`` in a process of its own, ready; stopped with SIGTERM."""
-    http, media = _free_port(socket.SOCK_STREAM), _free_port(socket.SOCK_DGRAM)
-    code = "import sys; from server.app.demo import serve_child; serve_child()"
-    arguments = ["serve", "--data", str(data), "--http", f"127.0.0.1:{http}", "--media", f"127.0.0.1:{media}"]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", code, str(os.getpid()), *arguments, "--log-level", "warning"),
-        env={name: value for name, value in os.environ.items() if not name.startswith("KONGZHONG_")},
-        start_new_session=True,
-    )
-    base = f"http://127.0.0.1:{http}"
-    try:
-        await _ready(base, process)
-        yield base
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
-
-
-def serve_child() -> None:
-    """Entry of the server's process: it ends when whoever holds the demo does."""
-    from server.app.cli import main
-
-    die_with(int(sys.argv.pop(1)))
-    main(prog_name="kongzhong")
-
-
-async def _ready(base: str, process: asyncio.subprocess.Process) -> None:
-    deadline = time.monotonic() + READY_WITHIN
-    async with aiohttp.ClientSession() as http:
-        while time.monotonic() < deadline:
-            if process.returncode is not None:
-                raise DemoError(f"the server ended with exit code {process.returncode}")
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                async with http.get(f"{base}/readyz") as response:
-                    if response.status == 200:
-                        return
-            await asyncio.sleep(0.05)
-    raise DemoError("the server is not ready")
-
-
 async def _listed(http: aiohttp.ClientSession, lesson: str, ops: dict[str, str]) -> dict[str, object]:
     deadline = time.monotonic() + LISTED_WITHIN
     while time.monotonic() < deadline:
@@ -154,10 +102,3 @@ async def _sleep(seconds: float, tell: asyncio.Queue[str] | None) -> None:
         if tell is not None:
             tell.put_nowait(f"{left:.0f}")
         await asyncio.sleep(min(1.0, left))
-
-
-def _free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -123,7 +123,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting a tmpfs needs root; the same is tested with an injected fault above")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 async def test_a_file_system_that_really_fills_up(
@@ -145,7 +145,7 @@ async def test_a_file_system_that_really_fills_up(
             break
     state = await relay.expect("state", state="failing")
     assert "No space left" in state[6]
-    assert service.stats()["failing"] == 1
+    assert service.stats()["write_failures"] >= 1
     filler.unlink()
     relay.frames.clear()
     for _ in range(120):
@@ -159,7 +159,6 @@ async def test_a_file_system_that_really_fills_up(
     taught = (lesson.last_sent - lesson.begin) / S
     await lesson.disconnect()
     await service.stop()
-    assert service.stats()["write_failures"] >= 1
     catalog = Catalog(small_disk / "library.db")
     [found] = catalog.of_lesson(lesson.name)
     catalog.close()

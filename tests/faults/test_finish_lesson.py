@@ -7,6 +7,7 @@ import hashlib
 import struct
 from pathlib import Path
 
+import av
 import pytest
 from PIL import Image
 
@@ -175,3 +176,38 @@ def test_neighbouring_gaps_are_one_in_the_library() -> None:
         9 * S,
     )
     assert [(gap.track, gap.start, gap.end) for gap in found] == [("a", 0, 3 * S // 2), ("v", S // 2, 3 * S // 2)]
+
+
+def test_a_screen_beside_the_camera_is_a_third_track(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "abc")
+    camera, sound, screen = video("H264"), audio(), video("H264", width=640, height=360)
+    bench.track("c", camera)
+    bench.track("a", sound)
+    for index, packets in merged(camera, sound, until=4):
+        bench.feed("ca"[index], packets)
+    screen.skip_to(4, lost=False)
+    bench.track("s", screen, "screen")
+    for index, packets in merged(camera, sound, screen, until=8):
+        bench.feed("cas"[index], packets)
+    known = bench.finish()
+    assert known.finished is not None
+    [part] = known.finished.parts
+    assert (part.width, part.height) == (320, 180)  # what a player shows is the camera
+    with av.open(str(tmp_path / "abc" / part.file)) as source:
+        assert [(stream.type, getattr(stream, "width", 0)) for stream in source.streams] == [
+            ("video", 320),
+            ("video", 640),
+            ("audio", 0),
+        ]
+        counts = [0, 0, 0]
+        for packet in source.demux():
+            counts[packet.stream.index] += packet.dts is not None
+    assert counts == [200, 100, 400]
+
+
+def test_a_ninth_track_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "abc")
+    for number in range(8):
+        bench.track(str(number), audio(), f"return-{number}")
+    with pytest.raises(ValueError, match="too many"):
+        bench.track("8", audio(), "return-8")

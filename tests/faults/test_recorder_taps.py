@@ -225,3 +225,21 @@ async def test_a_disk_that_is_too_slow_costs_a_listed_gap_and_no_memory(
     known = read_manifest(tmp_path / "data" / "archive" / found.recording)
     assert {gap.track for gap in known.gaps if gap.reason == "overload"} == {"camera/audio", "camera/video"}
     assert found.duration == pytest.approx((lesson.last_sent - lesson.begin) / S, abs=0.3)
+
+
+async def test_the_end_may_come_first_after_a_restart(tmp_path: Path) -> None:
+    lesson = LiveLesson("VP8")
+    first = RecorderService(tmp_path / "data", f"unix:{tmp_path}/tap/s", b"")
+    await first.start()
+    await lesson.connect(tmp_path / "tap" / "s")
+    await lesson.run(1.2)
+    await first.stop()
+    await lesson.disconnect()
+    second = RecorderService(tmp_path / "data", f"unix:{tmp_path}/tap/s", b"")
+    await second.start()
+    relay = await Relay.connect(tmp_path / "tap" / "s")
+    relay.send("end", lesson.name)
+    await relay.expect("done")
+    await relay.close()
+    await second.stop()
+    assert len(listed(tmp_path, lesson.name)) == 1

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import fractions
-from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import av
@@ -17,12 +16,7 @@ from loadtest.rawclient.publisher import Publisher
 from loadtest.rawclient.resource import Refusal, new_session
 from loadtest.rawclient.watcher import Meters, Watcher, WatcherOptions
 from tests.support.aiortc_endpoint import AiortcEndpoint
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.05)
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("codec", ["H264", "VP8"])
@@ -65,7 +59,7 @@ async def test_a_keyframe_request_makes_a_jumping_publisher_send_one() -> None:
         seen = len(clocks)
         await until(lambda: len(clocks) > seen + 5)
         await publisher.stop()
-    steps = [later - earlier for earlier, later in zip(clocks, clocks[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(clocks)]
     assert max(steps) > 1  # it skipped to a keyframe
     assert min(steps) >= 1
 
@@ -120,3 +114,66 @@ async def test_a_server_that_is_not_there_is_a_refusal_that_may_pass() -> None:
         with pytest.raises(Refusal) as caught:
             await Publisher(session, "http://127.0.0.1:9/whip/one", "", media.sample()).start()
     assert not caught.value.permanent
+
+
+async def test_a_watcher_asks_for_what_its_line_lost_and_gets_it_by_rtx() -> None:
+    async with AiortcEndpoint(make_tracks=lambda: [Ticks()]) as endpoint, new_session() as session:
+        watcher = Watcher(session, f"{endpoint.url}/whep/one", "", Meters(), WatcherOptions(open_every=1))
+        lose_every(11, watcher)
+        await watcher.start()
+        await until(lambda: watcher.stats().recovered >= 5)
+        stats = watcher.stats()
+        await watcher.stop()
+    assert stats.nacks >= 5
+    assert stats.lost == 0
+    assert stats.forged == 0
+
+
+async def test_a_watcher_without_feedback_counts_the_loss_instead() -> None:
+    async with AiortcEndpoint(make_tracks=lambda: [Ticks()]) as endpoint, new_session() as session:
+        watcher = Watcher(session, f"{endpoint.url}/whep/one", "", Meters(), WatcherOptions(feedback=False))
+        lose_every(11, watcher)
+        await watcher.start()
+        await until(lambda: watcher.stats().lost >= 3)
+        stats = watcher.stats()
+        await watcher.stop()
+    assert (stats.recovered, stats.nacks, stats.plis) == (0, 0, 0)
+
+
+def lose_every(nth: int, watcher: Watcher) -> None:
+    """Let the watcher's line lose every ``nth`` media packet of its first streams, never a retransmission."""
+    take, count = watcher._rtp, 0
+
+    def lossy(data: bytes) -> None:
+        nonlocal count
+        count += 1
+        if count % nth or data[1] & 0x7F in watcher._repairs:
+            take(data)
+
+    watcher._peer._on_rtp = lossy
+
+
+async def test_a_publisher_repairs_what_the_server_reports_missing() -> None:
+    clocks: list[int | None] = []
+
+    def on_frame(kind: str, frame: Any) -> None:
+        if kind == "video":
+            clocks.append(clock.read_frame(frame))
+
+    async with AiortcEndpoint(on_frame) as endpoint, new_session() as session:
+        publisher = Publisher(session, f"{endpoint.url}/whip/one", "", media.sample(bitrate=1_000_000))
+        send, count = publisher._peer.send_sealed, 0
+
+        def lossy(packet: bytes) -> None:
+            nonlocal count
+            count += 1
+            if count % 13 or packet[1] & 0x7F not in (96,):
+                send(packet)
+
+        publisher._peer.send_sealed = lossy  # type: ignore[method-assign]
+        await publisher.start()
+        await until(lambda: publisher.stats.retransmitted >= 5 and len(clocks) > 30)
+        await publisher.stop()
+    assert publisher.stats.not_in_history == 0
+    assert None not in clocks
+    assert clocks == sorted(set(clocks))

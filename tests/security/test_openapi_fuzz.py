@@ -13,6 +13,7 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings, strategies
 from schemathesis.checks import CHECKS
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from signaling import openapi
 from signaling.service import Signaling
@@ -71,13 +72,15 @@ def test_every_answer_is_one_that_the_document_names(server: ClassServer, operat
     # For every lesson, so that the fuzz gets past the gate.
     headers = {"Authorization": f"Bearer {server.tokens.issue('*', 'ops', 'fuzz')}"}
     lesson = server.store.create("被试探的课")
+    # JSON Schema cannot say what SDP is: to the document every string is a good offer.
+    excluded = [positive_data_acceptance] if operation_id.endswith(("_post", "_patch")) else []
 
     @settings(max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(), real=strategies.booleans())
     def fuzz(case: Any, real: bool) -> None:
         if real and "lesson" in case.path_parameters:
             case.path_parameters["lesson"] = lesson.id
-        case.call_and_validate(headers=headers, timeout=20)
+        case.call_and_validate(headers=headers, timeout=20, excluded_checks=excluded)
 
     fuzz()
 

@@ -20,6 +20,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
+Opener = Callable[..., Page]
+"""What the fixture ``open_page`` gives."""
 PATIENCE = 30.0  # seconds that a condition may take on a busy machine; none is expected to take more than a few
 FLAGS = [
     "--no-sandbox",
@@ -35,6 +37,8 @@ FLAGS = [
     # Without a camera permission Chromium hides addresses behind mDNS names, which a machine without multicast
     # cannot resolve.
     "--disable-features=WebRtcHideLocalIpsWithMdns",
+    # A name that is not localhost, and so not secure over http: the same server as a school's LAN would see it.
+    "--host-resolver-rules=MAP school.test 127.0.0.1",
 ]
 
 
@@ -180,6 +184,12 @@ def launch(playwright: Playwright, autoplay: str = "no-user-gesture-required") -
     return playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
 
 
+def launch_like(browser: Browser, autoplay: str) -> Browser:
+    """One more Chromium of the same driver, with another autoplay policy."""
+    flags = [*FLAGS, f"--autoplay-policy={autoplay}"]
+    return browser.browser_type.launch(executable_path=CHROMIUM, args=flags)
+
+
 class Errors:
     """What a page complained about; a test ends with ``assert not errors.seen``."""
 
@@ -188,9 +198,11 @@ class Errors:
         page.on("pageerror", lambda error: self.seen.append(f"error: {error}"))
         page.on("console", self._console)
 
+    # Refused requests and plain http are part of some tests; a broken policy or script never is.
+    EXPECTED = ("Failed to load resource", "ERR_", "WebSocket connection to", "Cross-Origin-Opener-Policy header has been ignored")
+
     def _console(self, message: ConsoleMessage) -> None:
-        # Refused requests are part of some tests; a broken policy or script never is.
-        if message.type == "error" and "Failed to load resource" not in message.text and "ERR_" not in message.text:
+        if message.type == "error" and not any(each in message.text for each in self.EXPECTED):
             self.seen.append(message.text)
 
 

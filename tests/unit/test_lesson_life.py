@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from signaling import commands as c
 from signaling import messages as m
+from signaling import runner
 from signaling.archive import ask_again_after
 from signaling.core import Core
 from signaling.lesson import Lesson, begin, finish, further, new_lesson, rfc3339, shelve
-from signaling.relay import ConnectionDown, ConnectionUp, LayerInfo, PublicationLive, RecorderState
+from signaling.relay import (
+    ConnectionDown,
+    ConnectionUp,
+    LayerInfo,
+    PublicationLive,
+    RecorderState,
+    Refused,
+    RelayEvent,
+)
 from signaling.settings import SignalingSettings
 from signaling.store import Attendance, LessonStore, StoreError
-from tests.support.class_server import class_server, until
+from tests.support.class_server import LoopbackRelay, class_server, until
 
 T0 = 1_800_000_000.0
 SETTINGS = SignalingSettings(away=600.0, linger=900.0)
@@ -421,3 +433,76 @@ async def test_a_relay_that_forgot_the_lesson_is_told_again(tmp_path: Path) -> N
 def test_a_lesson_survives_the_wire() -> None:
     lesson = finish(begin(scheduled(), T0), T0 + 1)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(lesson), type=Lesson) == lesson
+
+
+async def test_a_store_that_fails_is_told_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with class_server(tmp_path) as server:
+        lesson = server.lesson()
+        save = server.store.save
+
+        def broken(_: object) -> None:
+            raise OSError("disk full")
+
+        monkeypatch.setattr(server.store, "save", broken)
+        server.relay.media(server.opened(await server.join(lesson.id)))
+        await until(lambda: "the lesson store does not answer" in server.signaling.ready())
+        monkeypatch.setattr(server.store, "save", save)
+        await until(lambda: server.signaling.ready() == [])
+        assert server.store.get(lesson.id).state == "live"  # type: ignore[union-attr]
+        assert server.store.attendance(lesson.id)
+
+
+async def test_a_relay_that_does_not_answer_is_a_503_and_blocks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "RELAY_SECONDS", 0.1)
+    async with class_server(tmp_path) as server:
+        lesson = server.lesson()
+        server.relay.hold = asyncio.Event()
+        response = await server.join(lesson.id)
+        assert (response.status, (await response.json())["code"]) == (503, "unavailable")
+        server.relay.hold = None
+        assert (await server.join(lesson.id, seat="another")).status == 201
+
+
+async def test_events_are_listened_to_again_after_their_source_failed(tmp_path: Path) -> None:
+    class Flaky(LoopbackRelay):
+        failures = 1
+
+        async def all_events(self) -> AsyncIterator[RelayEvent]:
+            if self.failures:
+                self.failures -= 1
+                raise Refused("unavailable", "the bus is being restarted")
+            async for event in super().all_events():
+                yield event
+
+    async with class_server(tmp_path, relay=Flaky()) as server:
+        await until(lambda: "no events from relays" in server.signaling.ready())
+        await until(lambda: server.signaling.ready() == [])
+        lesson = server.lesson()
+        server.relay.media(server.opened(await server.join(lesson.id)))
+        await until(lambda: server.store.get(lesson.id).state == "live")  # type: ignore[union-attr]
+
+
+async def test_the_figures_for_ops(tmp_path: Path) -> None:
+    async with class_server(tmp_path) as server:
+        lesson = server.lesson()
+        server.relay.media(server.opened(await server.join(lesson.id)))
+        server.relay.watch(server.opened(await server.join(lesson.id, "classroom", "c1")))
+        server.relay.emit(RecorderState(lesson.id, "recording", 35.0, 12.0, 1))
+        headers = server.bearer("*", "ops")
+        figures: dict[str, Any] = {}
+
+        async def complete() -> bool:
+            figures.update(await (await server.request("GET", "/api/ops", headers=headers)).json())
+            return bool(figures["recorder"]["lessons"] and figures["series"] and figures["joins_per_minute"] == 2)
+
+        await until(complete)
+        assert (figures["lessons"], figures["seats"]) == (1, 2)
+        assert figures["recorder"] == {
+            "lessons": 1, "lag_ms": 35.0, "seconds": 12.0, "gaps": 1, "states": {"recording": 1},
+        }  # fmt: skip
+        assert figures["seats_by_state"]["watching"] == 2
+        assert {"lessons", "seats", "loss", "latency_p50_ms", "recorder_lag_ms"} <= set(figures["series"])
+        later = await server.request("GET", f"/api/ops?since={int(figures['now']) + 60}", headers=headers)
+        assert set(map(tuple, (await later.json())["series"].values())) == {()}

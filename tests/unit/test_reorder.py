@@ -87,9 +87,7 @@ def test_duplicates_are_counted_and_dropped() -> None:
     assert reorder.duplicates == 1
 
 
-@given(
-    start=st.integers(0, 65535), seed=st.integers(0, 10_000), loss=st.floats(0, 0.4), shuffle=st.integers(0, 30)
-)
+@given(start=st.integers(0, 65535), seed=st.integers(0, 10_000), loss=st.floats(0, 0.4), shuffle=st.integers(0, 30))
 def test_every_number_comes_out_once_or_is_lost_once(start: int, seed: int, loss: float, shuffle: int) -> None:
     rng = random.Random(seed)
     numbers = list(range(start, start + 200))

@@ -57,11 +57,11 @@ class Layers:
         if source is None:
             return None
         if isinstance(follower, Tap):
-            stream = source.best()
+            stream = source.best(follower.stream)
             return stream if stream is not None and stream.codec.name in follower.payload_types else None
         if follower.paused or not follower.port.peer.ready:
             return None
-        stream = source.choose(follower.rid)
+        stream = source.choose(follower.rid, follower.stream)
         return stream if stream is not None and stream.codec.name in follower.shapes else None
 
     # --- start and stop -----------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from ..plane import (
     AddSource,
     AddTap,
     BindSink,
+    Codec,
     Command,
     Event,
     Layer,
@@ -280,33 +281,31 @@ class Router:
     def _on_media(self, route: Route, header: Header, payload: bytes, data: Any) -> None:
         source, stream = route.source, route.stream
         codec = source.codecs.get(header.payload_type)
-        if codec is None or stream is None or stream.codec.name != codec.name:
-            if codec is None:
-                payload = b""  # comfort noise, telephone events: left out like padding
-            else:
-                stream = self._begin(route, header, stream)
-        if stream is None:
+        if codec is None:  # comfort noise, telephone events: left out like padding
+            if stream is not None:
+                stream.receive(header, b"", None, None, self._moment.mono_ns, self._moment.wall_ns)
             return
-        if stream.runs_away(header, self._moment.mono_ns):
-            stream = self._begin(route, header, stream)
+        if stream is None or stream.codec.name != codec.name or stream.runs_away(header, self._moment.mono_ns):
+            stream = self._begin(route, header, codec)
         level = capture = None
         if source.extensions and header.profile:
             elements = read_extensions(data[header.extensions_at : header.extensions_end], header.profile)
             level, capture = elements.get(source.level_id), elements.get(source.capture_id)
         packet = stream.receive(header, payload, level, capture, self._moment.mono_ns, self._moment.wall_ns)
-        if packet is None:
-            if not stream.numbering.restarted:
-                return
-            stream = self._begin(route, header, stream)
+        if packet is None and stream.numbering.restarted:
+            stream = self._begin(route, header, codec)
             packet = stream.receive(header, payload, level, capture, self._moment.mono_ns, self._moment.wall_ns)
-            if packet is None:
-                return
+        if packet is None:
+            return
         if not stream.alive:
             self._revive(stream)
         if not source.announced:
             self._announce(source)
         if capture is not None:
             self._sample_capture(capture)
+        if packet.keyframe and not stream.proven:
+            stream.proven = True
+            self._layers.settle_all(source, self._moment.mono_ns)
         self._forward(stream, packet)
 
     def _on_rtx(self, route: Route, header: Header, payload: bytes) -> None:
@@ -318,15 +317,16 @@ class Router:
         if packet is not None:
             self._forward(stream, packet)
 
-    def _begin(self, route: Route, header: Header, before: Stream | None) -> Stream:
+    def _begin(self, route: Route, header: Header, codec: Codec) -> Stream:
         """A layer's first packet, or the first of another run of its encoder."""
-        source = route.source
-        before = before or source.streams.get(route.rid)
-        codec = source.codecs[header.payload_type]
-        stream = source.begin(route, header.ssrc, codec, header.sequence, self._moment.mono_ns)
+        source, now = route.source, self._moment.mono_ns
+        before = source.streams.get(route.rid)
+        stream = source.begin(route, header.ssrc, codec, header.sequence, now)
         if before is not None:
             before.close()
-        self._layers.settle_all(source, self._moment.mono_ns)
+        if source.followers and not stream.audio:
+            stream.requests.want()  # its first keyframe tells how big it is, and so where it stands among the layers
+        self._layers.settle_all(source, now)
         if source.announced:
             self._announce(source)
         return stream
@@ -472,11 +472,12 @@ class Router:
             port.due_ns = now + SECOND_NS
         if port.sources:
             for source in port.sources.values():
-                living = source.living()
-                for stream in living:
+                alive = [stream for stream in source.streams.values() if stream.alive]
+                for stream in alive:
                     stream.measure(now)
-                if living:
+                if alive:
                     self._announce(source)
+                if len(alive) > 1:
                     self._layers.settle_all(source, now)
             self._reports.to_publisher(port, now)
         if port.sinks and port.peer.ready:

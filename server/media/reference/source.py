@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .taps import Tap
 
 
+_CLEARLY = 1.5
+
+
 class Route:
     """Where the packets of one SSRC go."""
 
@@ -113,37 +116,51 @@ class Source:
         stream = Stream(self, route.rid, ssrc, codec, sequence, mono_ns)
         before = self.streams.get(route.rid)
         if before is not None:
-            stream.size = before.size
-            stream.bitrate = before.bitrate
+            stream.size, stream.bitrate, stream.proven = before.size, before.bitrate, before.proven
         self.streams[route.rid] = route.stream = stream
         return stream
 
     def living(self) -> list[Stream]:
-        """Layers that send, lowest first."""
-        return sorted((stream for stream in self.streams.values() if stream.alive), key=lambda stream: stream.rank)
+        """Layers that send, lowest first: by picture size where all tell it, else by bit rate.
+
+        A layer that has only just begun does not count beside others: nothing is known of it yet.
+        """
+        alive = [stream for stream in self.streams.values() if stream.alive]
+        proven = [stream for stream in alive if stream.proven] or alive
+        sized = all(stream.size[0] for stream in proven)
+        return sorted(proven, key=lambda x: (x.size[0] * x.size[1] if sized else 0, x.bitrate))
 
     def layers(self) -> tuple[Layer, ...]:
-        return tuple(sorted((stream.layer() for stream in self.living()), key=lambda layer: layer.bitrate))
+        alive = (stream.layer() for stream in self.streams.values() if stream.alive)
+        return tuple(sorted(alive, key=lambda layer: layer.bitrate))
 
-    def choose(self, rid: str | None) -> Stream | None:
+    def choose(self, rid: str | None, current: Stream | None) -> Stream | None:
         """The living layer nearest to a wish: the layer itself, else the next lower one, else the lowest.
 
-        ``None`` as wish means the lowest; the answer is ``None`` when nothing lives.
+        Without a wish that is known here ``current`` stays while it lives, else it is the lowest. ``None`` when
+        nothing lives.
         """
+        wished = self.streams.get(rid) if rid is not None else None
+        if wished is not None and wished.alive:
+            return wished
         living = self.living()
         if not living:
             return None
-        wished = self.streams.get(rid) if rid is not None else None
         if wished is None:
-            return living[0]
-        if wished.alive:
-            return wished
-        lower = [stream for stream in living if stream.rank < wished.rank]
+            return current if current is not None and current.source is self and current.alive else living[0]
+        area, bitrate = wished.size[0] * wished.size[1], wished.bitrate
+        lower = [x for x in living if ((x.size[0] * x.size[1] < area) if area else (x.bitrate < bitrate))]
         return lower[-1] if lower else living[0]
 
-    def best(self) -> Stream | None:
+    def best(self, current: Stream | None) -> Stream | None:
+        """The highest living layer; where sizes are unknown it must be clearly above ``current``: rates jump."""
         living = self.living()
-        return living[-1] if living else None
+        if not living:
+            return None
+        best = living[-1]
+        if current is not None and current.source is self and current.alive and not all(x.size[0] for x in living):
+            return best if best.bitrate > _CLEARLY * current.bitrate else current
+        return best
 
     @property
     def codec_name(self) -> str:

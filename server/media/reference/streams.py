@@ -38,7 +38,7 @@ class Stream:
 
     __slots__ = (
         "_frames", "_octets", "_since_ns", "alive", "audio", "bitrate", "clock", "closed", "codec", "frames", "groups",
-        "history", "missing", "mono_ns", "numbering", "requests", "rid", "size", "source", "ssrc", "taps", "waiting",
+        "history", "missing", "mono_ns", "numbering", "proven", "requests", "rid", "size", "source", "ssrc", "taps", "waiting",
     )  # fmt: skip
 
     def __init__(self, source: Source, rid: str, ssrc: int, codec: Codec, sequence: int, mono_ns: int) -> None:
@@ -59,6 +59,8 @@ class Stream:
         self.mono_ns = self._since_ns = mono_ns
         self.alive = True
         self.closed = False
+        self.proven = self.audio
+        """Whether a keyframe or a second has told enough to rank it among the layers."""
         self.size = (0, 0)
         self.bitrate = 0
         self.frames = 0.0
@@ -174,6 +176,7 @@ class Stream:
         elapsed = now - self._since_ns
         if elapsed >= SECOND_NS // 2:
             self.bitrate = self._octets * 8_000_000_000 // elapsed
+            self.proven = True
             self.frames = 0.0 if self.audio else self._frames * 1e9 / elapsed
             self._octets = self._frames = 0
             self._since_ns = now
@@ -181,11 +184,6 @@ class Stream:
 
     def layer(self) -> Layer:
         return Layer(self.rid, self.bitrate, *self.size, round(self.frames, 1))
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """Order of layers: by picture size where known, then by bit rate."""
-        return self.size[0] * self.size[1], self.bitrate
 
     def report_block(self, now: int) -> ReportBlock:
         """For a receiver report to the publisher (RFC 3550, 6.4.1)."""

@@ -1,7 +1,7 @@
 """STUN messages as ICE-lite needs them (RFC 8489, RFC 8445): read one binding request, write one answer.
 
-``aioice.stun`` does the same and more in 80 µs; a plane reads these few fields of every consent check of every peer,
-and has to refuse floods of junk before it hashes anything, so it reads them itself in a tenth of that.
+``aioice.stun`` does the same and more in three times the time (22 against 7 µs for reading, proving and answering one
+check); a plane does this for every consent check of every peer, and has to refuse junk before it hashes anything.
 """
 
 from __future__ import annotations

@@ -14,13 +14,20 @@ const alive = (publications, kind) =>
   [...publications.values()].some((each) => each.kind === kind && each.publication === 'camera' && !each.silent);
 
 /**
- * @returns one of loading, nopass, refused, ended, waiting, connecting, live, poor, voice, reconnecting
+ * `line` counts since the connection came up: frames, voices (audio packets), still and voiceStill (samples without),
+ * age (s), loss, height; `wish` is the layer asked for.
+ *
+ * @returns one of nopass, refused, ended, waiting, away, connecting, live, poor, voice, reconnecting
  */
 export function verdict({ pass, lesson, watcher, socket, publications, line, everLive }) {
   if (!pass) return 'nopass';
   if (lesson && (lesson.state === 'ended' || lesson.state === 'archived')) return 'ended';
   if (watcher.code === 'lesson-ended' || socket.code === 4410) return 'ended';
   if (watcher.state === 'refused' || socket.state === 'refused') return 'refused';
+  const sends = alive(publications, 'video') || alive(publications, 'audio');
+  if (watcher.state === 'up' && socket.state === 'open' && !sends && line.still > 0 && line.voiceStill > 0) {
+    return everLive && lesson && lesson.state === 'live' ? 'away' : 'waiting';
+  }
   const moving = watcher.state === 'up' && line.still < FROZEN && line.frames > 0;
   if (moving) return suffers({ publications, line }) ? 'poor' : 'live';
   if (watcher.state === 'up' && line.voiceStill < FROZEN && line.voices > 0) {
@@ -28,9 +35,6 @@ export function verdict({ pass, lesson, watcher, socket, publications, line, eve
     return everLive || line.age > SETTLED ? 'voice' : 'connecting';
   }
   if (watcher.state === 'restoring' || watcher.state === 'waiting' || watcher.tries > 1) return 'reconnecting';
-  if (watcher.state === 'up' && !alive(publications, 'video') && !alive(publications, 'audio')) {
-    return socket.state === 'open' ? (everLive && lesson && lesson.state === 'live' ? 'away' : 'waiting') : 'reconnecting';
-  }
   return everLive ? 'reconnecting' : 'connecting';
 }
 
