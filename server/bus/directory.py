@@ -155,7 +155,8 @@ class RedisDirectory:
             pause = self._registry.lease / RENEWALS
             changed = self._link.away if self._link.here.is_set() else self._link.here
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await changed.wait()
             await self._look()
             if self._link.away.is_set():
                 await asyncio.sleep(min(pause, REDIS_BLOCK))

@@ -33,6 +33,19 @@ class Reached:
     plane: ReferencePlane
 
 
+@dataclass
+class OnBus:
+    """A relay that is registered, and a way to cut it alone off from Redis."""
+
+    id: str
+    link: RedisLink
+
+    async def lose_redis(self) -> None:
+        await self.link.stop()
+        self.link.here.clear()
+        self.link.away.set()
+
+
 @asynccontextmanager
 async def relay_node() -> AsyncIterator[tuple[RelayNode, ReferencePlane]]:
     plane = await ReferencePlane.open("127.0.0.1", 0)
@@ -47,14 +60,14 @@ async def relay_node() -> AsyncIterator[tuple[RelayNode, ReferencePlane]]:
 @asynccontextmanager
 async def relay_on_bus(
     url: str, node: RelayNode, capacity: int = 100, load: Callable[[], int] | None = None
-) -> AsyncIterator[RelayService]:
+) -> AsyncIterator[OnBus]:
     link = RedisLink(url)
     await link.start()
     count = load or (lambda: node.stats().connections)
     service = RelayService(node, lambda: (count(), capacity), link, Registry(link, LEASE), SECRET, "127.0.0.1")
     await service.start("127.0.0.1", 0)
     try:
-        yield service
+        yield OnBus(service.id, link)
     finally:
         await service.stop()
         await link.stop()

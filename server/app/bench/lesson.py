@@ -36,7 +36,6 @@ class Joining:
     """Classrooms that join a lesson nobody teaches yet, one after the other."""
 
     cpu_ms: float  # of the server's process, per join, all of it: HTTP, token, SDP, ICE, DTLS, SRTP
-    memory_kb: float  # per connected subscriber
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,7 @@ class Bell:
     first_frame_p50_ms: float
     first_frame_p95_ms: float
     keyframe_requests: int  # that reached the teacher meanwhile
+    memory_kb: float  # of the server's process, per classroom that plays
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +118,10 @@ async def joining(data: Path, count: int) -> Joining:
         async with _watching(Lesson(server, data), 20, at_once=1):
             pass  # what is loaded once, at the first joins, belongs to none of them
         lesson = Lesson(server, data)
-        cpu, memory = cpu_seconds(server.pid), resident(server.pid)
+        cpu = cpu_seconds(server.pid)
         async with _watching(lesson, count, at_once=1):
             cpu = cpu_seconds(server.pid) - cpu
-            await asyncio.sleep(1)
-            memory = resident(server.pid) - memory
-    return Joining(cpu / count * 1000, memory / count / 1000)
+    return Joining(cpu / count * 1000)
 
 
 async def forwarding(data: Path, count: int, seconds: float) -> Forwarding:
@@ -150,15 +148,18 @@ async def bell(data: Path, count: int) -> Bell:
         lesson = Lesson(server, data)
         async with lesson.teacher() as teacher:
             await asyncio.sleep(5.0)  # well into the lesson: the keyframe that they start from is an old one
-            asked = teacher.stats().sent.keyframe_requests
+            asked, memory = teacher.stats().sent.keyframe_requests, resident(server.pid)
             async with _watching(lesson, count, at_once=count) as watchers:
                 await _until_playing(watchers, 15.0)
                 asked = teacher.stats().sent.keyframe_requests - asked
+                await asyncio.sleep(SETTLE)
+                memory = resident(server.pid) - memory
                 times = Histogram()
                 for watcher in watchers:
                     if (first := watcher.stats().first_keyframe_ms) is not None:
                         times.add(round(first * 1000))
-    return Bell(count, times.count, (times.percentile(0.5) or 0) / 1000, (times.percentile(0.95) or 0) / 1000, asked)
+    p50, p95 = ((times.percentile(share) or 0) / 1000 for share in (0.5, 0.95))
+    return Bell(count, times.count, p50, p95, asked, memory / count / 1000)
 
 
 async def _until_playing(watchers: list[Watcher], within: float) -> None:

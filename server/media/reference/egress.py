@@ -46,6 +46,7 @@ SEAL: Final = 16
 """Octets that SRTP adds at most (RFC 7714: a 16-octet tag; AES-CM with SHA-1: 10)."""
 
 _WAIT: Final = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
+_FILLS: Final = 512
 _HEADER_WORDS: Final = ffi.sizeof("struct mmsghdr") // 4
 _HEADER_LONGS: Final = _HEADER_WORDS // 2
 _LOW_HALF: Final = 0 if sys.byteorder == "little" else 4  # of a size_t, which srtp_protect sees as an int
@@ -243,7 +244,7 @@ class Egress:
         fill = self._fills.get(key)
         if fill is None:
             fill = self._fills[key] = memoryview(array("Q", [length]) * count)
-            if len(self._fills) > 4096:
+            if len(self._fills) > _FILLS:
                 self._fills.clear()
         self._iov_longs[2 * first + 1 : 2 * end + 1 : 2] = fill
         self._name_longs[_HEADER_LONGS * first : _HEADER_LONGS * end : _HEADER_LONGS] = lanes.addresses
@@ -256,7 +257,7 @@ class Egress:
         counters["rtp_out"] += count
         counters["rtp_out_bytes"] += count * length
         if any(results):
-            self._take_out(first, results)
+            self._take_out(first, results, length)
 
     def _copy(self, packet: bytes, first: int, count: int) -> None:
         """Doubling: seven copies for a hundred sinks instead of a hundred calls."""
@@ -298,11 +299,12 @@ class Egress:
             raw = memoryview((vp8.tl0 * ones + lanes.tl0s).to_bytes(4 * lanes.count, "big"))
             octets[start + vp8.tl0_at : stop + vp8.tl0_at : SLOT] = raw[3::4]
 
-    def _take_out(self, first: int, results: list[int]) -> None:
+    def _take_out(self, first: int, results: list[int], length: int) -> None:
         """libsrtp refused some lanes: fill their slots from the end of the batch."""
         refused = [first + index for index, status in enumerate(results) if status]
         self._late(len(refused))
         self._counters["rtp_out"] -= len(refused)
+        self._counters["rtp_out_bytes"] -= len(refused) * length
         for slot in reversed(refused):
             last = self._used - 1
             if slot != last:

@@ -114,6 +114,12 @@ NACK_GAP: Final = 256
 NACK_PENDING: Final = 512
 """Holes per stream."""
 
+NACK_ASKED: Final = 200
+"""Numbers in one NACK: scattered they take 800 octets, so that it fits a datagram with others."""
+
+FEEDBACK_OCTETS: Final = 1100
+"""Of one feedback datagram to a publisher, its RR and SRTCP trailer apart; more goes into the next."""
+
 NACK_PER_SINK: Final = 512
 """Sequence numbers read from a subscriber's NACKs per tick: twice what a browser keeps on its list at a time."""
 
@@ -121,8 +127,8 @@ RTX_SHARE: Final = 0.15
 """Retransmitted octets per media octet sent to a sink: a line that loses more needs a lower layer, not more load."""
 
 RTX_FLOOR: Final = 8_000
-RTX_WINDOW_S: Final = 2.0
-"""Octets, and seconds of media, whose share may be saved up: one burst of loss. The floor lets thin streams recover."""
+"""Octets that may be saved up on the thinnest stream, so that it can recover at all. Else what the last one to two
+seconds have earned: one burst of loss."""
 
 RTX_REMEMBERED: Final = 256
 """Retransmissions per sink remembered for the once-per-round-trip rule."""

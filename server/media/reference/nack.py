@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .limits import NACK_AGE_NS, NACK_GAP, NACK_PENDING, NACK_REORDER_NS, NACK_TRIES
+from .limits import NACK_AGE_NS, NACK_ASKED, NACK_GAP, NACK_PENDING, NACK_REORDER_NS, NACK_TRIES
 
 _MINIMUM_WAIT_NS: Final = 20_000_000
 _GUESSED_RTT_NS: Final = 100_000_000
@@ -63,11 +63,11 @@ class Missing:
         return True
 
     def due(self, now: int) -> tuple[list[int], int]:
-        """What to ask for now (ascending), and how many were given up in this call."""
+        """What to ask for now (ascending, at most ``NACK_ASKED``), and how many were given up in this call."""
         asking, hopeless = [], []
         wait = max(_MINIMUM_WAIT_NS, self.rtt_ns * 5 // 4)
         for number, hole in self._holes.items():
-            if now < hole.due_ns:
+            if now < hole.due_ns or len(asking) >= NACK_ASKED:
                 continue
             if hole.tries >= self.tries or now - hole.since_ns > NACK_AGE_NS:
                 hopeless.append(number)

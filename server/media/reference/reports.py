@@ -17,6 +17,9 @@ OUR_SSRC: Final = 1
 """The sender of our feedback. It never sends media, so that it cannot collide in any way that matters."""
 
 _BLOCKS: Final = 31
+_SINKS: Final = 4
+"""Sender reports in one datagram: with the longest CNAMEs (255 octets) four fit."""
+
 _LOSSY: Final = 0.10
 _CLEAN: Final = 0.02
 _REMEMBERED: Final = 3
@@ -54,14 +57,14 @@ class Reports:
         return port.remb_sent
 
     def to_subscriber(self, port: Port, now: int, wall_ns: int) -> None:
-        """SR and SDES of every sink that sends, in one datagram, and the line's report to whoever decides layers."""
+        """SR and SDES of every sink that sends, and the line's report to whoever decides layers."""
         sinks = list(port.sinks.values())
-        for start in range(0, len(sinks), _BLOCKS):
-            part = [sink for sink in sinks[start : start + _BLOCKS] if sink.span is not None and sink.sent[0]]
-            if part:
-                reports = b"".join(rtcp.sender_report(self._sender_report(sink, now, wall_ns)) for sink in part)
-                names = rtcp.source_description((sink.ssrc, sink.cname) for sink in part)
-                self._sender.rtcp(port, reports + names)
+        sending = [sink for sink in sinks if sink.span is not None and sink.sent[0]]
+        for start in range(0, len(sending), _SINKS):
+            part = sending[start : start + _SINKS]
+            reports = b"".join(rtcp.sender_report(self._sender_report(sink, now, wall_ns)) for sink in part)
+            names = rtcp.source_description((sink.ssrc, sink.cname) for sink in part)
+            self._sender.rtcp(port, reports + names)
         if now - port.sent_ns >= SECOND_NS:
             self._emit(self._line(port, sinks, now, wall_ns))
 
@@ -80,8 +83,7 @@ class Reports:
         loss = {"audio": -1, "video": -1}
         for sink in sinks:
             media = sink.sent[2]
-            sink.allowance.rate = int((media - sink.sent_before) * 1e9 / max(now - port.sent_ns, 1))
-            sink.sent_before = media
+            sink.allowance.second(media)
             sent += media + sink.rtx_octets
             if sink.fraction is not None and now - sink.fraction[1] <= 2 * SECOND_NS:
                 loss[sink.kind] = max(loss[sink.kind], sink.fraction[0])

@@ -39,7 +39,7 @@ from .egress import Egress
 from .feedback import Feedback
 from .history import Packet
 from .layers import Layers
-from .limits import LIFE_NS, SECOND_NS, TICK_NS
+from .limits import FEEDBACK_OCTETS, LIFE_NS, SECOND_NS, TICK_NS
 from .ports import Port
 from .reports import OUR_SSRC, Reports
 from .rtp import Header, Shape, parse, read_extensions
@@ -418,15 +418,18 @@ class Router:
                 sink.group.touch()
 
     def _ask(self, port: Port) -> None:
-        """NACKs and keyframe requests to one publisher, in one datagram."""
+        """NACKs and keyframe requests to one publisher, in as few datagrams as hold them."""
         now, wanted = self._moment.mono_ns, b""
         for source in port.sources.values():
             for stream in source.streams.values():
-                if len(stream.missing):
-                    wanted += self._missing(stream)
+                part = self._missing(stream) if len(stream.missing) else b""
                 if stream.requests.wanted and stream.alive and stream.requests.due(now):
-                    wanted += rtcp.pli(OUR_SSRC, stream.ssrc)
+                    part += rtcp.pli(OUR_SSRC, stream.ssrc)
                     self._counters["keyframe_out"] += 1
+                if len(wanted) + len(part) > FEEDBACK_OCTETS:
+                    self._sender.rtcp(port, rtcp.receiver_report(OUR_SSRC) + wanted)
+                    wanted = b""
+                wanted += part
         if wanted:
             self._sender.rtcp(port, rtcp.receiver_report(OUR_SSRC) + wanted)
 

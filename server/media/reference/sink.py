@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..plane import AddSink
 from .fanout import Group
 from .follower import Follower
-from .limits import BURST_RATE, BURST_SAVED, RTX_FLOOR, RTX_REMEMBERED, RTX_SHARE, RTX_WINDOW_S
+from .limits import BURST_RATE, BURST_SAVED, RTX_FLOOR, RTX_REMEMBERED, RTX_SHARE
 from .rtp import Shape
 from .streams import Stream
 
@@ -22,18 +22,22 @@ _RTX_OVERHEAD = 64
 
 
 class Allowance:
-    """Octets that may be sent again: a share of the media sent, a window's worth of which may be saved up."""
+    """Octets that may be sent again: a share of the media sent, of which what a window earned may be saved up."""
 
-    __slots__ = ("_last", "left", "rate")
+    __slots__ = ("_last", "_window", "left")
 
     def __init__(self) -> None:
         self.left = 0.0
         self._last = 0
-        self.rate = 0  # media octets per second, from the last report interval
+        self._window = (0, 0)
+
+    def second(self, sent: int) -> None:
+        """Move the window on: it reaches back to the call before last."""
+        self._window = self._window[1], sent
 
     def earn(self, sent: int) -> None:
         """``sent``: media octets since the start."""
-        most = max(RTX_FLOOR, RTX_SHARE * RTX_WINDOW_S * self.rate)
+        most = max(RTX_FLOOR, RTX_SHARE * (sent - self._window[0]))
         self.left = min(most, self.left + RTX_SHARE * (sent - self._last))
         self._last = sent
 
@@ -49,9 +53,9 @@ class Sink(Follower):
     """State of an ``AddSink``."""
 
     __slots__ = (
-        "_baseline", "_burst_left", "_burst_ns", "_sent", "allowance", "chosen", "cname", "fraction", "group", "id",
+        "_baseline", "_burst_left", "_burst_ns", "_sent", "allowance", "cname", "fraction", "group", "id",
         "kind", "last_report", "layer_told", "live_told", "mid", "paused", "port", "resent", "rid", "rtx_octets",
-        "rtx_sequence", "rtx_ssrc", "sent_before", "shapes", "source", "ssrc", "started_ns", "waiting",
+        "rtx_sequence", "rtx_ssrc", "shapes", "source", "ssrc", "started_ns", "waiting",
     )  # fmt: skip
 
     def __init__(self, command: AddSink, port: Port, shapes: dict[str, Shape]) -> None:
@@ -76,7 +80,6 @@ class Sink(Follower):
         self.rtx_octets = 0
         self.resent: dict[int, int] = {}
         self.allowance = Allowance()
-        self.sent_before = 0  # octets at the last report
         self.live_told = False
         self.layer_told: str | None = None
         self.started_ns = 0

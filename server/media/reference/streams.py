@@ -38,7 +38,8 @@ class Stream:
 
     __slots__ = (
         "_frames", "_octets", "_since_ns", "alive", "audio", "bitrate", "clock", "closed", "codec", "frames", "groups",
-        "history", "missing", "mono_ns", "numbering", "proven", "requests", "rid", "size", "source", "ssrc", "taps", "waiting",
+        "history", "missing", "mono_ns", "numbering", "proven", "requests", "rid", "size", "source", "ssrc", "taps",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, source: Source, rid: str, ssrc: int, codec: Codec, sequence: int, mono_ns: int) -> None:

@@ -32,6 +32,7 @@ let line = fresh();
 // --- what is known → what is said ------------------------------------------------------------------------------------
 
 function render() {
+  if (state === 'nopass') return;
   const { lesson, publications } = socket.snapshot;
   const problem = watcher.problem || null;
   const next = verdict({
@@ -40,6 +41,10 @@ function render() {
     line: { ...line, wish: watcher.wish },
   });
   if (SHOWING.has(next)) everLive = true;
+  if (next === 'refused' && badLink(problem)) {
+    turnAway('nopass.refused', badLink(problem));
+    return;
+  }
   const over = next === 'ended' && state !== 'ended';
   state = next;
   if (over) endOfLesson();
@@ -77,11 +82,23 @@ function endOfLesson() {
   at('video').srcObject = null;
 }
 
-function turnAway(key) {
-  document.body.dataset.state = 'nopass';
+/** The text for a link that can never work, so that another one is asked for; null for what may pass. */
+function badLink(problem) {
+  const code = problem ? { 401: 4401, 403: 4403, 404: 4404 }[problem.status] : socket.code;
+  return [4401, 4403, 4404].includes(code) ? `nopass.${code}` : null;
+}
+
+function turnAway(heading, lead) {
+  state = 'nopass';
+  document.body.dataset.state = state;
+  for (const id of ['slate', 'voice', 'gate']) show(at(id), false);
   show(at('nopass'), true);
-  say(at('nopass-heading'), 'nopass.heading');
-  say(at('nopass-lead'), key);
+  say(at('nopass-heading'), heading);
+  say(at('nopass-lead'), lead);
+  if (!watcher) return;
+  watcher.close();
+  socket.close();
+  stats.stop();
 }
 
 // --- the line ------------------------------------------------------------------------------------------------------
@@ -301,7 +318,7 @@ openPage(async () => {
   linkPanel(at('nopass'));
   pass = takePass('classroom');
   if (!pass || !pass.lesson) {
-    turnAway('nopass.classroom');
+    turnAway('nopass.heading', 'nopass.classroom');
     return;
   }
   socket = new ClassSocket(pass);
