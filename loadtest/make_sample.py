@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import math
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -71,7 +72,7 @@ def levels(sound: array.array[int], frames: int) -> list[float]:
     return [min(1.0, math.sqrt(sum(v * v for v in part) / max(1, len(part))) / 6000) for part in parts]
 
 
-def encoder(sound: Path) -> list[str]:
+def encoder(sound: Path, out: Path) -> list[str]:
     """The one ffmpeg call that takes raw pictures on its standard input and writes every version."""
     hd, sd = "out_color_matrix=bt709:out_range=tv", "out_color_matrix=bt601:out_range=tv"  # VP8 knows only BT.601
     split = f"[0:v]split=4[h0][m0][l0][v0];[h0]scale={hd}[h];[m0]scale=640:360:flags=area:{hd}[m];"
@@ -79,10 +80,10 @@ def encoder(sound: Path) -> list[str]:
     return [
         *f"ffmpeg -v error -y -f rawvideo -pix_fmt rgb24 -s {WIDTH}x{HEIGHT} -r {FRAMES_PER_SECOND} -i -".split(),
         *("-i", str(sound), "-filter_complex", split),
-        *("-map", "[h]", "-map", "[a]", *_X264, "-level", "3.1", "-crf", "25", *_OPUS, str(OUT / "sample.mp4")),
-        *("-map", "[m]", *_X264, "-level", "3.0", "-crf", "27", str(OUT / "sample-m.mp4")),
-        *("-map", "[l]", *_X264, "-level", "2.0", "-crf", "27", str(OUT / "sample-l.mp4")),
-        *("-map", "[v]", *_VP8, "-crf", "16", "-b:v", "160k", str(OUT / "sample-vp8.webm")),
+        *("-map", "[h]", "-map", "[a]", *_X264, "-level", "3.1", "-crf", "25", *_OPUS, str(out / "sample.mp4")),
+        *("-map", "[m]", *_X264, "-level", "3.0", "-crf", "27", str(out / "sample-m.mp4")),
+        *("-map", "[l]", *_X264, "-level", "2.0", "-crf", "27", str(out / "sample-l.mp4")),
+        *("-map", "[v]", *_VP8, "-crf", "16", "-b:v", "160k", str(out / "sample-vp8.webm")),
     ]
 
 
@@ -92,12 +93,13 @@ def make() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         starts, sound = lay_out(folder)
-        path = folder / "sound.wav"
+        path, made = folder / "sound.wav", folder / "made"
+        made.mkdir()
         with wave.open(str(path), "wb") as file:
             file.setparams((1, 2, RATE, 0, "NONE", "not compressed"))
             file.writeframes(sound.tobytes())
         frames = int(starts[-1]) * FRAMES_PER_SECOND
-        with subprocess.Popen(encoder(path), stdin=subprocess.PIPE) as process:
+        with subprocess.Popen(encoder(path, made), stdin=subprocess.PIPE) as process:
             assert process.stdin is not None
             for number, level in enumerate(levels(sound, frames)):
                 now = number / FRAMES_PER_SECOND
@@ -107,6 +109,8 @@ def make() -> None:
             process.stdin.close()
             if process.wait():
                 raise SystemExit(f"ffmpeg failed with {process.returncode}")
+        for file_path in made.iterdir():  # only now: a half-written sample must never be seen
+            shutil.move(file_path, OUT / file_path.name)
     for file_path in sorted(OUT.iterdir()):
         sys.stdout.write(f"{file_path.name} {file_path.stat().st_size} bytes\n")
 

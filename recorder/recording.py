@@ -153,8 +153,8 @@ class Recording:
         return wanted
 
     def finish(self, now: int, ended_wall: int | None) -> list[Fragment]:
-        """The last fragments. ``ended_wall``: when the lesson ended, so that silence up to then is kept and listed; 0 when
-        nobody said so (all taps are gone); ``None`` when it may go on."""
+        """The last fragments. ``ended_wall``: when the lesson ended, so that silence up to then is kept and listed;
+        0 when nobody said so (all taps are gone); ``None`` when it may go on."""
         for handle in list(self.tracks):
             self.close_track(handle, now)
         if ended_wall is not None and self.epoch is not None:

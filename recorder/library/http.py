@@ -152,10 +152,14 @@ class LibraryRoutes:
             response = web.StreamResponse(status=206 if part else 200, headers=headers)
             response.content_type = media_type
             response.content_length = length
-            await response.prepare(request)
-            if request.method != "HEAD":
-                await _copy(file, first, length, response)
-            await response.write_eof()
+            try:
+                await response.prepare(request)
+                if request.method != "HEAD":
+                    await _copy(file, first, length, response)
+                await response.write_eof()
+            except ConnectionError:  # a player that seeks breaks off what it asked for before
+                if request.transport is not None:
+                    request.transport.close()
             return response
         finally:
             file.close()

@@ -7,7 +7,9 @@ plane's contract.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -132,6 +134,20 @@ class BusCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         yield figure("kongzhong_redis", "up", float(self._link.here.is_set()))
         yield figure("kongzhong_redis", "losses_total", self._link.losses)
+
+
+class DiskCollector(Collector):
+    """Room left where the data folder is: recordings need it."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    def collect(self) -> Iterable[Metric]:
+        try:
+            free = shutil.disk_usage(self._data).free
+        except OSError:
+            return  # a folder that went away is told by everything that writes to it
+        yield GaugeMetricFamily("kongzhong_data_free_bytes", "Bytes free where the data folder is", value=free)
 
 
 def combined(each: Iterable[Mapping[str, float]]) -> dict[str, float]:

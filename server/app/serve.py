@@ -107,6 +107,7 @@ class Server:
             lag = LoopLag(parts.registry)
             lag.start()
             parts.stack.push_async_callback(lag.stop)
+            parts.collect(metrics.DiskCollector(config.data))
             await BUILDERS[config.role](parts)
             metrics.add_route(parts.app, parts.registry)
             parts.health.routes(parts.app)

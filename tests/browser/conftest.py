@@ -1,6 +1,6 @@
 """A site and a Chromium for each module of page tests.
 
-``KONGZHONG_SITE=fake`` runs them against the stand-in server, which is enough to work on the pages alone.
+``PAGES_AGAINST=fake`` runs them against the stand-in server, which is enough to work on the pages alone.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.support.browser import Errors, FakeSite, Opener, RealSite, Site, launch
 
 KINDS: dict[str, type[Site]] = {"fake": FakeSite, "real": RealSite}
-DEFAULT = "fake"
+DEFAULT = "real"
 
 
 @pytest.fixture(scope="module")
 def kongzhong_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     data: Path = tmp_path_factory.mktemp("site")
-    site = KINDS[os.environ.get("KONGZHONG_SITE", DEFAULT)](data)
+    site = KINDS[os.environ.get("PAGES_AGAINST", DEFAULT)](data)
     site.start()
     try:
         yield site
@@ -44,7 +44,9 @@ def open_page(chromium: Browser) -> Iterator[Opener]:
     told of a broken script or policy fails its test."""
     pages: list[tuple[Page, Errors]] = []
 
-    def opener(url: str, width: int = 1366, height: int = 768, language: str = "", init: str = "", dark: bool = False) -> Page:
+    def opener(
+        url: str, width: int = 1366, height: int = 768, language: str = "", init: str = "", dark: bool = False
+    ) -> Page:
         context = chromium.new_context(
             viewport={"width": width, "height": height},
             permissions=["camera", "microphone"],

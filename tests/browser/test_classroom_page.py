@@ -65,7 +65,10 @@ def test_a_voice_alone_gets_a_calm_panel_that_moves(kongzhong_server: Site, open
         expect(page.locator("#state")).to_have_text("仅有声音")
         assert loudness(page, "#video") > 0.05
         middle = page.locator("#bars span").nth(13)
-        wait_until(lambda: "scaleY(0.04)" not in (middle.get_attribute("style") or "scaleY(0.04)"), "a bar that follows the voice")
+        wait_until(
+            lambda: "scaleY(0.04)" not in (middle.get_attribute("style") or "scaleY(0.04)"),
+            "a bar that follows the voice",
+        )
 
 
 def test_the_teacher_leaves_and_comes_back(kongzhong_server: Site, open_page: Opener) -> None:

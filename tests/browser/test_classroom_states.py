@@ -22,7 +22,15 @@ UP, OPEN, LIVE = {"state": "up"}, {"state": "open"}, {"state": "live"}
 
 
 def given(**changes: Any) -> dict[str, Any]:
-    known = {"pass": True, "lesson": LIVE, "watcher": UP, "socket": OPEN, "publications": SENDING, "line": GOOD, "everLive": True}
+    known = {
+        "pass": True,
+        "lesson": LIVE,
+        "watcher": UP,
+        "socket": OPEN,
+        "publications": SENDING,
+        "line": GOOD,
+        "everLive": True,
+    }
     return known | changes
 
 

@@ -169,11 +169,20 @@ def test_sdp_is_read_and_written_as_the_standards_say(kongzhong_server: Site, op
     call = "async ([name, args]) => (await import('/static/js/sdp.js'))[name](...args)"
     fragment = page.evaluate(call, ["restartFragment", [SDP]])
     assert fragment == "a=ice-ufrag:old1\r\na=ice-pwd:oldpassword\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
-    fresh = page.evaluate(call, ["restarted", [SDP, "a=ice-ufrag:new1\r\na=ice-pwd:newpassword\r\na=candidate:2 1 udp 1 10.0.0.2 9 typ host\r\n"]])
+    fresh = page.evaluate(
+        call,
+        [
+            "restarted",
+            [SDP, "a=ice-ufrag:new1\r\na=ice-pwd:newpassword\r\na=candidate:2 1 udp 1 10.0.0.2 9 typ host\r\n"],
+        ],
+    )
     assert "new1" in fresh and "newpassword" in fresh and "10.0.0.2" in fresh
     assert "old" not in fresh and "10.0.0.1" not in fresh
     voice = page.evaluate(call, ["voiceOpus", [SDP, 32000]])
-    assert "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1;stereo=0;maxaveragebitrate=32000\r\n" in voice
+    assert (
+        "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1;stereo=0;maxaveragebitrate=32000\r\n"
+        in voice
+    )
     header = '<stun:s.test:3478>; rel="ice-server", <turn:t.test?transport=udp>; rel="ice-server"; username="u"; credential="p"; credential-type="password", </x/layer>; rel="urn:x"'
     assert page.evaluate(call, ["iceServers", [header]]) == [
         {"urls": "stun:s.test:3478"},

@@ -29,13 +29,18 @@ def test_anyone_sees_what_is_published_and_a_token_holder_all(
     expect(page.locator(".resource")).to_have_count(1, timeout=MS)
     expect(page.locator(".resource-title")).to_have_text("水的三态变化")
     expect(page.locator(".length")).to_have_text(re.compile(r"0:\d\d"))
-    wait_until(lambda: page.locator(".poster img").evaluate("image => image.complete && image.naturalWidth > 0"), "the poster")
+    wait_until(
+        lambda: page.locator(".poster img").evaluate("image => image.complete && image.naturalWidth > 0"), "the poster"
+    )
 
     ops = open_page(f"{kongzhong_server.url}/library#token={kongzhong_server.token('*', 'ops', 'ops')}")
     expect(ops.locator(".resource")).to_have_count(2, timeout=MS)
     hidden = ops.locator(".resource", has_text="小数的加减法")
     expect(hidden.locator(".badge", has_text="未公开")).to_be_visible()
-    wait_until(lambda: hidden.locator("img").evaluate("image => image.complete && image.naturalWidth > 0"), "a poster behind a token")
+    wait_until(
+        lambda: hidden.locator("img").evaluate("image => image.complete && image.naturalWidth > 0"),
+        "a poster behind a token",
+    )
     assert "token" not in ops.url
 
 
@@ -60,7 +65,9 @@ def test_a_published_lesson_plays_and_seeks(
     page.locator(".card-link").click()
     expect(page.locator("#title")).to_have_text("水的三态变化", timeout=MS)
     video = page.locator("#video")
-    wait_until(lambda: video.evaluate("video => video.readyState >= 1 && video.duration > 2"), "the length of the recording")
+    wait_until(
+        lambda: video.evaluate("video => video.readyState >= 1 && video.duration > 2"), "the length of the recording"
+    )
     video.evaluate("video => { video.muted = true; return video.play(); }")
     wait_until(lambda: is_test_picture(page, "#video") and is_moving(page, "#video"), "the recording's picture")
     target = video.evaluate("video => { video.pause(); return video.currentTime = video.duration - 1; }")
@@ -125,4 +132,6 @@ def test_gaps_are_marked_told_and_lead_there(
     expect(page.locator(".strip-gap")).to_have_count(1)
     wait_until(lambda: page.locator("#video").evaluate("video => video.readyState >= 1"), "the recording")
     gap.click()
-    wait_until(lambda: abs(page.locator("#video").evaluate("video => video.currentTime") - 2.0) < 0.4, "the place of the gap")
+    wait_until(
+        lambda: abs(page.locator("#video").evaluate("video => video.currentTime") - 2.0) < 0.4, "the place of the gap"
+    )

@@ -39,7 +39,9 @@ def test_figures_are_told_and_drawn(kongzhong_server: Site, open_page: Opener) -
         "latency_p50_ms": [[1_700_000_000 + 5 * at, 150 + at] for at in range(100)],
         "latency_p99_ms": [[1_700_000_000 + 5 * at, None if at < 50 else 300 + at] for at in range(100)],
     }
-    page = open_ops(open_page, kongzhong_server, series=series, seats=99, latency_ms={"p50": 249.4, "p99": 399.0}, loss=0.0123)
+    page = open_ops(
+        open_page, kongzhong_server, series=series, seats=99, latency_ms={"p50": 249.4, "p99": 399.0}, loss=0.0123
+    )
     expect(page.locator("[data-name=seats]")).to_have_text("99", timeout=MS)
     expect(page.locator("[data-name=latency_p50]")).to_have_text("249 毫秒")
     expect(page.locator("[data-name=loss]")).to_have_text("1.2%")
@@ -47,7 +49,9 @@ def test_figures_are_told_and_drawn(kongzhong_server: Site, open_page: Opener) -
     path = seats.locator(".stroke.line-0").get_attribute("d") or ""
     assert path.count("L") == 99, "every point is drawn"
     latency = page.locator(".chart", has_text="单向延迟")
-    assert (latency.locator(".stroke.line-1").get_attribute("d") or "").count("L") == 49, "what is unknown is not drawn as zero"
+    assert (latency.locator(".stroke.line-1").get_attribute("d") or "").count("L") == 49, (
+        "what is unknown is not drawn as zero"
+    )
     assert latency.locator(".tick").count() >= 5
     box = seats.locator("svg").bounding_box()
     assert box is not None
@@ -86,7 +90,9 @@ def test_a_recorder_in_trouble_is_said_in_words(
 
 def test_calm_is_said_too(kongzhong_server: Site, open_page: Opener) -> None:
     recorder = {"lessons": 1, "lag_ms": 20.0, "seconds": 1.0, "gaps": 0, "states": {"recording": 1}}
-    page = open_ops(open_page, kongzhong_server, recorder=recorder, lessons=1, loss=0.0, latency_ms={"p50": 1, "p99": 2})
+    page = open_ops(
+        open_page, kongzhong_server, recorder=recorder, lessons=1, loss=0.0, latency_ms={"p50": 1, "p99": 2}
+    )
     expect(page.locator("#alerts li")).to_have_text("一切正常", timeout=MS)
 
 

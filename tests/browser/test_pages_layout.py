@@ -23,7 +23,12 @@ CONTROLS = """() => [...document.querySelectorAll('button, a.button, a.nav, sele
 
 
 def link_of(site: Site, path: str, lesson: str) -> str:
-    roles = {"/teach": ("teacher", lesson), "/classroom": ("classroom", lesson), "/ops": ("ops", "*"), "/library": ("ops", "*")}
+    roles = {
+        "/teach": ("teacher", lesson),
+        "/classroom": ("classroom", lesson),
+        "/ops": ("ops", "*"),
+        "/library": ("ops", "*"),
+    }
     if path not in roles:
         return f"{site.url}{path}"
     role, scope = roles[path]
@@ -38,8 +43,12 @@ def ready(page: Page) -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
-def test_nothing_is_cut_off_too_small_or_nameless(kongzhong_server: Site, open_page: Opener, path: str, language: str) -> None:
-    lesson = kongzhong_server.create_lesson("一节标题很长很长的课：从小石潭边的竹子、清泉与游鱼，看柳宗元的景与情（第二课时）")
+def test_nothing_is_cut_off_too_small_or_nameless(
+    kongzhong_server: Site, open_page: Opener, path: str, language: str
+) -> None:
+    lesson = kongzhong_server.create_lesson(
+        "一节标题很长很长的课：从小石潭边的竹子、清泉与游鱼，看柳宗元的景与情（第二课时）"
+    )
     page = open_page(link_of(kongzhong_server, path, lesson), language=language)
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})

@@ -19,7 +19,9 @@ TEXTS = {name: json.loads((WEB / "static" / "i18n" / f"{name}.json").read_text()
 CJK = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")
 KEY = re.compile(r"""['"`]([a-z]+(?:\.[A-Za-z0-9_-]+)+)['"`]""")
 PREFIX = re.compile(r"`([a-z]+(?:\.[a-z]+)*\.)\$\{")
-NOT_KEYS = re.compile(r"\.(js|json|html|css|svg)$|^kongzhong\.|^(a|p|li|ul|tr|td|img|div|span|table|button|figure|svg)\.")
+NOT_KEYS = re.compile(
+    r"\.(js|json|html|css|svg)$|^kongzhong\.|^(a|p|li|ul|tr|td|img|div|span|table|button|figure|svg)\."
+)
 """File names, names in storage, and elements with a class (`span.date`)."""
 
 
@@ -60,7 +62,9 @@ def test_both_catalogues_have_the_same_keys() -> None:
 
 
 def test_texts_are_filled_from_the_same_values_in_both_languages() -> None:
-    names = {key: tuple(sorted(re.findall(r"\{(\w+)\}", TEXTS[each][key])) for each in LANGUAGES) for key in TEXTS["en"]}
+    names = {
+        key: tuple(sorted(re.findall(r"\{(\w+)\}", TEXTS[each][key])) for each in LANGUAGES) for key in TEXTS["en"]
+    }
     assert {key: found for key, found in names.items() if found[0] != found[1]} == {}
 
 
@@ -101,7 +105,11 @@ def test_english_is_english() -> None:
 
 
 def test_chinese_uses_chinese_punctuation() -> None:
-    wrong = {key: text for key, text in TEXTS["zh-CN"].items() if re.search(r"[\u4e00-\u9fff]\s*[,;!?]|[\u4e00-\u9fff]\.(?!\w)", text)}
+    wrong = {
+        key: text
+        for key, text in TEXTS["zh-CN"].items()
+        if re.search(r"[\u4e00-\u9fff]\s*[,;!?]|[\u4e00-\u9fff]\.(?!\w)", text)
+    }
     assert wrong == {}
 
 

@@ -95,7 +95,9 @@ def test_ending_a_lesson_asks_first(kongzhong_server: Site, open_page: Opener) -
     expect(page.locator("#state")).to_have_attribute("data-kind", "live")
 
 
-def test_camera_film_and_pause_follow_one_another_without_a_break(kongzhong_server: Site, open_page: Opener, film: Path) -> None:
+def test_camera_film_and_pause_follow_one_another_without_a_break(
+    kongzhong_server: Site, open_page: Opener, film: Path
+) -> None:
     lesson = kongzhong_server.create_lesson("sources")
     page = teach(open_page, kongzhong_server, lesson)
     begin(page)

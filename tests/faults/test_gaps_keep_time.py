@@ -1,4 +1,4 @@
-"""What was not received is listed and takes its time: the file is as long as the lesson was, silent where it must be."""
+"""What was not received is listed and takes its time: the file lasts as long as the lesson did, with silence."""
 
 from __future__ import annotations
 

@@ -207,7 +207,8 @@ async def test_a_classroom_that_moves_to_another_address_goes_on() -> None:
         await room.peer.until(lambda: len(room.packets) == 20)
         room.peer.bind(running.plane.port)
         await room.peer.check()
-        await asyncio.sleep(0.3)
+        port = running.plane._router._ports[2]
+        await until(lambda: port.sockaddr is port.peer.sockaddr, "the router follows the peer")
         await running.teach(20)
         await room.peer.until(lambda: len(room.packets) == 40)
         assert sorted(room.packets) == list(range(min(room.packets), min(room.packets) + 40))

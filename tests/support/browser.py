@@ -147,7 +147,9 @@ class Site:
         with self.teaching(lesson):
             time.sleep(seconds)  # the length of the recording, not a guess at how long something takes
             self.api("POST", f"/api/lessons/{lesson}/end")
-        resource = wait_until(lambda: self.api("GET", f"/api/lessons/{lesson}").get("resource"), "the library entry", 90)
+        resource = wait_until(
+            lambda: self.api("GET", f"/api/lessons/{lesson}").get("resource"), "the library entry", 90
+        )
         return lesson, resource
 
 
@@ -199,7 +201,12 @@ class Errors:
         page.on("console", self._console)
 
     # Refused requests and plain http are part of some tests; a broken policy or script never is.
-    EXPECTED = ("Failed to load resource", "ERR_", "WebSocket connection to", "Cross-Origin-Opener-Policy header has been ignored")
+    EXPECTED = (
+        "Failed to load resource",
+        "ERR_",
+        "WebSocket connection to",
+        "Cross-Origin-Opener-Policy header has been ignored",
+    )
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not any(each in message.text for each in self.EXPECTED):
@@ -230,7 +237,9 @@ def is_moving(page: Page, selector: str) -> bool:
     after = look(page, selector)
     if before is None or after is None:
         return False
-    changed = sum(1 for a, b in zip(before, after, strict=True) if sum(abs(x - y) for x, y in zip(a, b, strict=True)) > 60)
+    changed = sum(
+        1 for a, b in zip(before, after, strict=True) if sum(abs(x - y) for x, y in zip(a, b, strict=True)) > 60
+    )
     return changed >= 2
 
 

@@ -35,8 +35,16 @@ def now_text() -> str:
 
 
 def problem(status: int, code: str) -> web.HTTPException:
-    body = json.dumps({"type": f"urn:kongzhong:problem:{code}", "title": code, "status": status, "detail": code, "code": code})
-    kind = {401: web.HTTPUnauthorized, 403: web.HTTPForbidden, 404: web.HTTPNotFound, 409: web.HTTPConflict, 410: web.HTTPGone}
+    body = json.dumps(
+        {"type": f"urn:kongzhong:problem:{code}", "title": code, "status": status, "detail": code, "code": code}
+    )
+    kind = {
+        401: web.HTTPUnauthorized,
+        403: web.HTTPForbidden,
+        404: web.HTTPNotFound,
+        409: web.HTTPConflict,
+        410: web.HTTPGone,
+    }
     return kind[status](text=body, content_type="application/problem+json")
 
 
@@ -54,7 +62,13 @@ class Lesson:
     def publications(self) -> list[dict[str, Any]]:
         layers = [{"rid": "", "bitrate": 300_000, "width": 320, "height": 180, "frames": 15.0}]
         return [
-            {"publication": "camera", "kind": kind, "codec": codec, "layers": layers if kind == "video" else [], "silent": False}
+            {
+                "publication": "camera",
+                "kind": kind,
+                "codec": codec,
+                "layers": layers if kind == "video" else [],
+                "silent": False,
+            }
             for kind, codec in (("audio", "opus"), ("video", "VP8"))
             if kind in self.tracks
         ]

@@ -61,7 +61,7 @@ def test_units_come_out_as_they_were_with_lengths_instead_of_start_codes() -> No
 
 
 def test_single_nal_unit_packets() -> None:
-    frames = [[unit for unit in split_nal_units(frame)] for frame in FRAMES[:3]]
+    frames = [split_nal_units(frame) for frame in FRAMES[:3]]
     assert len(run(H264(), arrive(frames))) == 3
 
 

@@ -13,7 +13,8 @@ from pylibsrtp import Policy, Session
 from server.media import plane
 from server.media.plane import Extension
 from server.media.reference import rtcp, rtp, vp8
-from server.media.reference.egress import Lane, Lanes, ffi
+from server.media.reference.egress import ffi
+from server.media.reference.lanes import Lane, Lanes
 from server.media.reference.limits import LANES
 from server.media.reference.srtp import AEAD_AES_128_GCM, AES128_CM_SHA1_80, Outbound
 from tests.support.routing import MS, Bench, RecordingEgress, packet, vp8_payload

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from server.media.plane import RequestKeyframe
 from server.media.reference import rtcp
 from server.media.reference.keyframes import KeyframeRequests
@@ -121,7 +123,7 @@ def test_the_interval_starts_again_after_success() -> None:
     requests = KeyframeRequests()
     requests.want()
     times = [ms for ms in range(0, 60_000, 10) if requests.due((ms + 1) * MS)]
-    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(times)]
     assert gaps[:5] == [500] * 5
     assert gaps[5:9] == [1000, 2000, 4000, 8000]
     requests.arrived()

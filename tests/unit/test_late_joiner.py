@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from server.media.plane import SinkLive
+from server.media.plane import RemoveSink, SinkLive
 from server.media.reference import rtcp
 from server.media.reference.limits import BURST_SLICE
-from tests.support.routing import Bench, Camera, forward_in_time, gapless, picture_of
+from tests.support.routing import H264, Bench, Camera, forward_in_time, gapless, packet, picture_of
 
 
 def lesson(frames: int = 100) -> tuple[Bench, Camera]:
@@ -176,9 +176,30 @@ def test_without_a_cached_keyframe_it_waits_for_one_and_asks() -> None:
     assert len(bench.far[3].media(ssrc)) == 2
 
 
-def test_a_removed_joiner_leaves_nothing_behind() -> None:
-    from server.media.plane import RemoveSink
+def test_h264_starts_at_the_parameter_sets() -> None:
+    bench = Bench()
+    publisher = bench.peer(1)
+    bench.source(1, publisher, H264)
+    bench.sink(2, bench.peer(2), 1, H264)
+    units = [
+        b"\x09\xf0",
+        b"\x67\x42\xc0\x1e\xda\x02\x80\xbf\xe5\xc0\x44",
+        b"\x68\xce\x3c\x80",
+        b"\x7c\x85i",
+        b"\x7c\x45i",
+    ]
+    for index, unit in enumerate([b"\x61early", *units, b"\x61later"]):
+        stamp = 3000 * (index > 0) + 3000 * (index > len(units))
+        bench.rtp(publisher, packet(500, index, stamp, unit, payload_type=102, marker=index in (0, 5, 6)))
+    ssrc = bench.sink(3, bench.peer(3), 1, H264)
+    bench.pass_time(20)
+    for heard in (bench.far[2].media(20), bench.far[3].media(ssrc)):
+        assert [packet.payload for packet in heard] == [*units[1:], b"\x61later"]
+        assert {packet.payload_type for packet in heard} == {102}
+        assert gapless(heard)
 
+
+def test_a_removed_joiner_leaves_nothing_behind() -> None:
     bench, camera = lesson(100)
     bench.sink(3, bench.peer(3), 1)
     bench.pass_time(10)

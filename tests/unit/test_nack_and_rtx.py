@@ -5,11 +5,20 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.media.plane import Codec
+from server.media.plane import BindSink, Codec
 from server.media.reference import rtcp
 from server.media.reference.nack import Missing
 from tests.support.routing import (
-    MS, OPUS, VP8, Bench, Camera, Far, Heard, gapless, packet, picture_of,
+    MS,
+    OPUS,
+    VP8,
+    Bench,
+    Camera,
+    Far,
+    Heard,
+    gapless,
+    packet,
+    picture_of,
 )  # fmt: skip
 
 RTX_SSRC = 990
@@ -188,8 +197,6 @@ def test_a_sink_without_rtx_gets_nothing_again() -> None:
 
 
 def test_packets_from_before_a_switch_are_found_as_well() -> None:
-    from server.media.plane import BindSink
-
     bench, camera, ssrc = lesson()
     second = bench.peer(5)
     bench.source(2, second)

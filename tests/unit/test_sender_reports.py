@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from server.media.plane import LineReport
@@ -95,7 +97,7 @@ def test_reports_count_what_was_sent_and_name_the_sender() -> None:
     report = room.reports(room.video)[-1]
     heard = room.bench.far[2].media(room.video)
     assert 0 <= len(heard) - report.packets <= 60
-    assert report.octets == 105 * report.packets + report.packets % 2 * 0 or report.octets > 0
+    assert report.octets == 105 * report.packets
     assert 4 <= len(room.reports(room.audio)) <= 6
     compound = room.bench.far[2].compounds[-1]
     assert compound[1] == rtcp.SR
@@ -181,7 +183,7 @@ def test_line_reports_come_once_a_second_with_the_rate_sent() -> None:
     room.run(10)
     lines = room.bench.events_of(LineReport)
     assert 8 <= len(lines) <= 10
-    assert all(b.at_ns - a.at_ns >= SECOND for a, b in zip(lines, lines[1:], strict=False))
+    assert all(b.at_ns - a.at_ns >= SECOND for a, b in pairwise(lines))
     assert 45_000 <= lines[-1].sent <= 80_000
     assert lines[-1].rtt_ms is None
     assert lines[-1].remb is None

@@ -5,7 +5,15 @@ from __future__ import annotations
 from server.media.plane import AddTap, BindSink, Codec, RemoveSink, TapClock, TapPacket
 from server.media.reference import rtcp, rtp
 from tests.support.routing import (
-    OPUS, RIDS, SECOND, Bench, Camera, Heard, forward_in_time, gapless, packet,
+    OPUS,
+    RIDS,
+    SECOND,
+    Bench,
+    Camera,
+    Heard,
+    forward_in_time,
+    gapless,
+    packet,
 )  # fmt: skip
 
 WANTED = (Codec("VP8", 120, 90000), Codec("opus", 121, 48000, 2))
@@ -99,7 +107,7 @@ def test_it_starts_from_the_cache_with_true_times() -> None:
     packets = taken(bench)
     assert len(packets) == 202
     assert packets[0].at == begun
-    assert packets[2].timestamp - packets[0].timestamp & 0xFFFFFFFF in range(0, 3601)
+    assert packets[2].timestamp - packets[0].timestamp & 0xFFFFFFFF in range(3601)
     assert packets[-1].timestamp - packets[2].timestamp & 0xFFFFFFFF == 99 * 3600
     camera.run(3)
     assert gapless(taken(bench))

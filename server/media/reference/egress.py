@@ -16,13 +16,13 @@ import time
 from array import array
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from cffi import FFI
 from pylibsrtp._binding import ffi as srtp_ffi
 from pylibsrtp._binding import lib as srtp_lib
 
+from .lanes import Lanes, address_of
 from .limits import EGRESS_SLOTS, EGRESS_WAITING, EGRESS_WAITING_VIDEO, SLOT
 
 if TYPE_CHECKING:
@@ -52,80 +52,6 @@ _HEADER_LONGS: Final = _HEADER_WORDS // 2
 _LOW_HALF: Final = 0 if sys.byteorder == "little" else 4  # of a size_t, which srtp_protect sees as an int
 
 
-def _lanes(values: Sequence[int], octets: int) -> int:
-    return int.from_bytes(b"".join(value.to_bytes(octets, "big") for value in values), "big")
-
-
-class Lane:
-    """One sink's place in a fan-out."""
-
-    __slots__ = (
-        "picture_offset", "sequence_offset", "session", "sockaddr", "sockaddr_len", "ssrc", "timestamp_offset",
-        "tl0_offset",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        session: Any,
-        sockaddr: Any,
-        sockaddr_len: int,
-        ssrc: int,
-        sequence_offset: int,
-        timestamp_offset: int,
-        picture_offset: int = 0,
-        tl0_offset: int = 0,
-    ) -> None:
-        self.session = session  # srtp_t
-        self.sockaddr = sockaddr
-        self.sockaddr_len = sockaddr_len
-        self.ssrc = ssrc
-        self.sequence_offset = sequence_offset
-        self.timestamp_offset = timestamp_offset
-        self.picture_offset = picture_offset
-        self.tl0_offset = tl0_offset
-
-
-class Lanes:
-    """At most ``LANES`` lanes side by side, in the forms in which ``Egress.fan_out`` wants them."""
-
-    __slots__ = (
-        "_keep",
-        "address_lengths",
-        "addresses",
-        "count",
-        "ones32",
-        "ones64",
-        "pictures",
-        "sequences",
-        "sessions",
-        "ssrcs",
-        "timestamps",
-        "tl0s",
-    )  # fmt: skip
-
-    def __init__(self, lanes: Sequence[Lane]) -> None:
-        count = self.count = len(lanes)
-        self.sessions = [lane.session for lane in lanes]
-        self._keep = [lane.sockaddr for lane in lanes]
-        self.addresses = memoryview(array("Q", [_address(lane.sockaddr) for lane in lanes]))
-        self.address_lengths = memoryview(array("I", [lane.sockaddr_len for lane in lanes]))
-        ssrcs = array("I", [lane.ssrc for lane in lanes])
-        if sys.byteorder == "little":
-            ssrcs.byteswap()
-        self.ssrcs = memoryview(ssrcs)
-        # A lane is twice as wide as its number: the carry of an addition never reaches the neighbour.
-        self.ones32 = _lanes([1] * count, 4)
-        self.ones64 = _lanes([1] * count, 8)
-        self.sequences = _lanes([lane.sequence_offset & 0xFFFF for lane in lanes], 4)
-        self.timestamps = _lanes([lane.timestamp_offset & 0xFFFFFFFF for lane in lanes], 8)
-        self.pictures = _lanes([lane.picture_offset & 0x7FFF for lane in lanes], 4)
-        self.tl0s = _lanes([lane.tl0_offset & 0xFF for lane in lanes], 4)
-
-
-def _address(pointer: Any) -> int:
-    return int(srtp_ffi.cast("uintptr_t", pointer))
-
-
 class Egress:
     """Everything that leaves through one UDP socket. Never blocks, never raises for what the network does."""
 
@@ -151,7 +77,7 @@ class Egress:
             header = self._messages[slot].msg_hdr
             header.msg_iov = self._iovecs + slot
             header.msg_iovlen = 1
-        start, lengths = _address(self._slots), _address(self._iovecs) + 8 + _LOW_HALF
+        start, lengths = address_of(self._slots), address_of(self._iovecs) + 8 + _LOW_HALF
         self._pointers = [srtp_ffi.cast("void *", start + slot * SLOT) for slot in range(EGRESS_SLOTS)]
         self._lengths = [srtp_ffi.cast("int *", lengths + slot * 16) for slot in range(EGRESS_SLOTS)]
         self._octets = memoryview(ffi.buffer(self._slots)).cast("B")
@@ -209,7 +135,7 @@ class Egress:
     def _address_slot(self, slot: int, sockaddr: Any, sockaddr_len: int, length: int) -> None:
         self._iov_longs[2 * slot + 1] = length
         self._held.append(sockaddr)  # the header keeps a bare address, and the peer may be forgotten before the flush
-        self._name_longs[_HEADER_LONGS * slot] = _address(sockaddr)
+        self._name_longs[_HEADER_LONGS * slot] = address_of(sockaddr)
         self._name_words[_HEADER_WORDS * slot + 2] = sockaddr_len
 
     # --- fan-out ------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .egress import Lane, Lanes
+from .lanes import Lane, Lanes
 from .limits import LANES
 from .rtp import Shape
 

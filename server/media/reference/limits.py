@@ -144,7 +144,7 @@ KEYFRAME_GRACE_NS: Final = 1_000_000_000
 """A sink that was just given a keyframe (by a joiner's burst) is not heard when it asks for another."""
 
 BURST_SLICE: Final = 128
-"""Packets that all joiners together get per slice: a third of a millisecond, then live media has its turn again."""
+"""Packets that all joiners together get per slice: a millisecond, then live media has its turn again."""
 
 BURST_TURN: Final = 8
 """Packets that one joiner gets before the next: about a frame."""

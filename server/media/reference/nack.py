@@ -64,7 +64,8 @@ class Missing:
 
     def due(self, now: int) -> tuple[list[int], int]:
         """What to ask for now (ascending, at most ``NACK_ASKED``), and how many were given up in this call."""
-        asking, hopeless = [], []
+        asking: list[int] = []
+        hopeless: list[int] = []
         wait = max(_MINIMUM_WAIT_NS, self.rtt_ns * 5 // 4)
         for number, hole in self._holes.items():
             if now < hole.due_ns or len(asking) >= NACK_ASKED:

@@ -129,7 +129,7 @@ async function play() {
   const video = at('video');
   try {
     await video.play();
-    blocked = false;
+    blocked = blocked && video.muted; // silent play is always allowed and proves nothing
   } catch (error) {
     if (error.name !== 'NotAllowedError') return; // a newer stream took over
     blocked = true;
