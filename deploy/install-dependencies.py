@@ -6,6 +6,6 @@ import tomllib
 from pathlib import Path
 
 wanted = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
-requirements = [*wanted["build-system"]["requires"], *wanted["project"]["dependencies"]]
+requirements = wanted["project"]["dependencies"]
 command = [sys.executable, "-m", "pip", "install", "--constraint", "constraints.txt", *requirements]
 raise SystemExit(subprocess.call(command))

@@ -19,10 +19,10 @@ TITLE_CHARS = 200
 SEAT_CHARS = 64
 SEATS_PER_LESSON = 5000
 """A large county has about 2000 classrooms; seats that left stay listed."""
-CONNECTIONS_PER_SEAT = 8
-"""Camera, screen and board watched at once, each once more while a reload overlaps."""
-SOCKETS_PER_SEAT = 8
-"""A page, its reload, a second screen."""
+CONNECTIONS_PER_SEAT = 512
+"""A classroom needs about four (camera, screen, board, a reload); a training room or a load test shares one token."""
+SOCKETS_PER_SEAT = 64
+"""The same, in pages."""
 PUBLICATIONS_PER_LESSON = 16
 """Five names, two kinds each, and spare."""
 INTERVALS_PER_SEAT = 256
