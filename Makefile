@@ -8,7 +8,7 @@ DEMO ?= 1
 SECONDS ?= 20
 APT := tests/debian-packages.txt
 
-.PHONY: help run demo test lint bench soak env packages clean
+.PHONY: help run demo test lint bench screenshots soak env packages clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -29,6 +29,9 @@ lint: $(VENV)/.dev ## ruff and mypy --strict
 
 bench: env ## the figures of docs/performance.md, as ratios
 	$(BIN)/kongzhong bench $(ARGS)
+
+screenshots: packages $(VENV)/.dev ## the pictures of the docs, taken from the running product
+	$(BIN)/python docs/images/make.py
 
 soak: packages $(VENV)/.dev ## the long tests: fuzzing, kill -9 at random, an hour of lesson
 	$(BIN)/python -m pytest tests/soak $(ARGS)

@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 
-from server.media.reference.egress import ffi, libc
+from server.media.reference.transport.kernel import ffi, libc
 
 ROUNDS = 240
 """Batches of one datagram per sink in each measurement: a second of a lesson at 240 packets/s."""

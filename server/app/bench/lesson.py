@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 
@@ -19,6 +20,7 @@ from server.app import folder
 from server.app.bench import floor
 from server.app.bench.process import child_of, cpu_seconds, resident, scrape
 from server.app.demo_server import DemoServer, serving
+from signaling.roles import Role
 from signaling.store import LessonStore
 from signaling.tokens import Tokens, load_or_make_secret
 
@@ -75,20 +77,23 @@ class Recording:
 class Lesson:
     """A lesson on a server under measurement."""
 
-    def __init__(self, server: DemoServer, data: Path) -> None:
+    def __init__(self, server: DemoServer, data: Path, title: str = "bench") -> None:
         store = LessonStore(folder.lessons_file(data))
-        self.id = store.create("bench").id
+        self.id = store.create(title).id
         store.close()
         self._tokens = Tokens(load_or_make_secret(data))
         self.server = server
 
+    def link(self, page: Literal["teach", "classroom"], role: Role, seat: str) -> str:
+        """The address of a page, with its token in the fragment."""
+        return f"{self.server.url}/{page}#lesson={self.id}&token={self._tokens.issue(self.id, role, seat)}"
+
+    def ops_token(self) -> str:
+        return self._tokens.issue("*", "ops", "ops")
+
     def teacher(self, bitrate: int = 0) -> VirtualTeacher:
         token = self._tokens.issue(self.id, "teacher", "teacher")
         return VirtualTeacher(f"{self.server.url}/whip/{self.id}", token, clip=media.sample(bitrate))
-
-    def classroom_link(self, number: int) -> str:
-        token = self._tokens.issue(self.id, "classroom", f"classroom {number}")
-        return f"{self.server.url}/classroom#lesson={self.id}&token={token}"
 
     def watcher(self, session: aiohttp.ClientSession, number: int, meters: Meters) -> Watcher:
         token = self._tokens.issue(self.id, "classroom", f"classroom {number}")
