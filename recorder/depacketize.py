@@ -38,6 +38,7 @@ class AccessUnit:
     arrival_ns: int  # of its last packet
     first: int  # extended sequence numbers
     last: int
+    ssrc: int
 
 
 class Depacketizer(Protocol):
@@ -50,6 +51,9 @@ class Depacketizer(Protocol):
     def lost(self) -> None:
         """A hole is here in the sequence numbers, or the decoder's state was lost otherwise."""
 
+    def resume(self, known: Format) -> None:
+        """Before the first packet: it follows the last one that another depacketizer of this stream has seen whole."""
+
 
 class _Frames:
     """What both video codecs share: packets of one timestamp make a frame, which the marker bit ends."""
@@ -60,11 +64,16 @@ class _Frames:
         self._items: list[Arrived] = []
         self._size = 0
         self._damaged = True  # the first packet may be in the middle of a frame
+        self._format: Format | None = None
 
     def lost(self) -> None:
         self.needs_keyframe = True
         self._items.clear()
         self._damaged = True
+
+    def resume(self, known: Format) -> None:
+        self.needs_keyframe = False
+        self._format = known
 
     def push(self, item: Arrived) -> list[AccessUnit]:
         packet = item.packet
@@ -116,6 +125,7 @@ class _Frames:
                 last.arrival_ns,
                 first.sequence,
                 last.sequence,
+                last.packet.ssrc,
             )
         ]
 
@@ -128,10 +138,6 @@ class _Frames:
 
 class Vp8(_Frames):
     """RFC 7741. The payload descriptor is aiortc's; the key frame header is RFC 6386, 9.1."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._format: Format | None = None
 
     def _begins(self, payload: bytes) -> bool:
         return bool(payload) and payload[0] & 0x1F == 0x10  # S=1, PID=0
@@ -164,7 +170,10 @@ class H264(_Frames):
         super().__init__()
         self._sps: bytes | None = None
         self._pps: bytes | None = None
-        self._format: Format | None = None
+
+    def resume(self, known: Format) -> None:
+        super().resume(known)
+        self._sps, self._pps = h264.parameter_sets(known.extra)
 
     def _begins(self, payload: bytes) -> bool:
         if len(payload) < 2:
@@ -256,6 +265,9 @@ class Opus:
     def lost(self) -> None:
         """Opus needs nothing before it."""
 
+    def resume(self, known: Format) -> None:
+        """Nor does it matter what was."""
+
     def push(self, item: Arrived) -> list[AccessUnit]:
         packet = item.packet
         try:
@@ -266,7 +278,15 @@ class Opus:
         sequence = item.sequence
         return [
             AccessUnit(
-                packet.timestamp, packet.payload, True, self._format, length, item.arrival_ns, sequence, sequence
+                packet.timestamp,
+                packet.payload,
+                True,
+                self._format,
+                length,
+                item.arrival_ns,
+                sequence,
+                sequence,
+                packet.ssrc,
             )
         ]
 

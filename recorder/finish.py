@@ -32,10 +32,10 @@ from recorder.disk import Disk
 from recorder.limits import S
 from recorder.manifest import FinishedLine, GapLine, Manifest, Part, Segment
 from recorder.recording import rank
-from recorder.recover import repair
+from recorder.repair import repair
 from recorder.segments import PART, Growing
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a child that finishes a lesson does without the database: a third of a second of imports
     from recorder.library.catalog import Catalog
 
 log = logging.getLogger(__name__)

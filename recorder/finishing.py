@@ -78,12 +78,14 @@ class Finisher:
 
     async def _run(self, job: _Job) -> None:
         wait = RETRY_FIRST
-        async with self._places:
-            began = time.monotonic()
-            while not await self._attempt(job):
-                self.failures += 1
-                await asyncio.sleep(wait)
-                wait = min(2 * wait, RETRY_MOST)
+        while True:
+            async with self._places:  # not while it waits: one that cannot be finished holds up no other
+                began = time.monotonic()
+                if await self._attempt(job):
+                    break
+            self.failures += 1
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, RETRY_MOST)
         self.finished += 1
         self.last_seconds = time.monotonic() - began
         for peer in job.peers:

@@ -97,6 +97,12 @@ def picture_size(sps: bytes) -> tuple[int, int]:
     return width, height
 
 
+def parameter_sets(record: bytes) -> tuple[bytes, bytes]:
+    """The sets that ``avcc`` was made of."""
+    end = 8 + int.from_bytes(record[6:8], "big")
+    return record[8:end], record[end + 3 :]
+
+
 def avcc(sps: bytes, pps: bytes) -> bytes:
     """The AVCDecoderConfigurationRecord with 4-byte lengths (ISO 14496-15, 5.3.3.1)."""
     return (

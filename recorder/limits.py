@@ -66,8 +66,9 @@ MERGE_GAPS = 500 * MS
 
 DISK_RETRY = 3 * S
 """A full or failing disk is tried again this often."""
-GRACE = 15 * S
-"""A lesson whose tap is gone may be opened again within this and goes on in the same recording."""
+GRACE = 60 * S
+"""A lesson whose tap is gone may be opened again within this and goes on in the same recording. An encoder whose server
+was killed notices by consent after 30 s (RFC 7675, 5.1) and may wait some seconds more before it tries again."""
 HELLO = 5.0
 """Seconds for a relay's hello."""
 FINISH_STOP = 5.0

@@ -129,7 +129,8 @@ class LiveLesson:
             case Written(fragments):
                 for fragment in fragments:
                     self.recording.written(fragment)
-                    self._unwritten.popleft()
+                    if self._unwritten:  # a failure of what came before has cleared it
+                        self._unwritten.popleft()
                     self.counters["fragments"] += 1
                     self.counters["written_bytes"] += fragment.size
                 if self.state == "failing" and fragments[-1].generation == self.recording.generation:

@@ -10,6 +10,7 @@ power cut, which may keep the line and lose the bytes, the CRC tells.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -43,6 +44,7 @@ class TrackRange(msgspec.Struct, frozen=True):
     samples: int
     rtp: tuple[int, int] | None = None  # first and last timestamp, 32 bit
     sequence: tuple[int, int] | None = None  # first and last, extended
+    ssrc: int | None = None  # of the last packet
 
 
 class RecordingLine(msgspec.Struct, frozen=True, tag="recording"):
@@ -155,11 +157,20 @@ class Manifest:
     def track_ends(self) -> dict[str, int]:
         """For each track the end of its last sample."""
         ends: dict[str, int] = {}
-        for segment in self.segments:
-            for fragment in segment.fragments:
-                for part in fragment.tracks:
-                    ends[part.track] = max(ends.get(part.track, 0), part.end)
+        for part in self._ranges():
+            ends[part.track] = max(ends.get(part.track, 0), part.end)
         return ends
+
+    def last_packets(self) -> dict[str, tuple[int, int]]:
+        """For each track SSRC and extended sequence number of the last packet that is in the recording."""
+        return {
+            part.track: (part.ssrc, part.sequence[1])
+            for part in self._ranges()
+            if part.ssrc is not None and part.sequence is not None
+        }
+
+    def _ranges(self) -> Iterator[TrackRange]:
+        return (part for segment in self.segments for fragment in segment.fragments for part in fragment.tracks)
 
 
 def parse(data: bytes) -> Manifest | None:

@@ -71,12 +71,14 @@ class Recording:
         self.gap_count = len(manifest.gaps)
         self.segment_count = max((int(each.line.file.split(".")[0]) for each in manifest.segments), default=0)
         formats = {part.track: part.format for each in manifest.segments for part in each.line.layout}
+        last_packets = manifest.last_packets()
         for key, end in manifest.track_ends().items():
             publication, _, kind = key.rpartition("/")
             lane = self._lane(publication, "audio" if kind == "audio" else "video")
             lane.format = formats[key]
             lane.durable = self.epoch + end
             lane.rewind("restart")
+            lane.last_packet = last_packets.get(key)
 
     # --- what a tap says ------------------------------------------------------------------------------------------
 

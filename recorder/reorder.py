@@ -36,6 +36,7 @@ class Reorder:
         self._hold = hold
         self._capacity = capacity
         self._next: int | None = None
+        self._resumed = -(1 << 62)
         self._waiting: dict[int, tuple[int, Arrived]] = {}  # sequence -> (since, item)
         self.lost = 0
         self.late = 0
@@ -45,6 +46,10 @@ class Reorder:
     def waiting(self) -> bool:
         return bool(self._waiting)
 
+    def resume(self, sequence: int) -> None:
+        """Before the first packet: the stream is known up to before ``sequence`` (extended)."""
+        self._next = self._resumed = sequence
+
     def push(self, packet: RtpPacket, arrival_ns: int, now: int) -> list[Item]:
         """Take one packet; return what can go on now, in order."""
         if self._next is None:
@@ -53,7 +58,7 @@ class Reorder:
         if abs(sequence - self._next) > limits.REORDER_JUMP:
             return self._restart(packet, arrival_ns)
         if sequence < self._next:
-            self.late += 1
+            self.late += sequence >= self._resumed  # what is sent again on purpose is not late
             return []
         if sequence in self._waiting:
             self.duplicates += 1

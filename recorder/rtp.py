@@ -10,6 +10,7 @@ class RtpPacket(NamedTuple):
     timestamp: int  # 32 bit
     marker: bool
     payload: bytes
+    ssrc: int = 0
 
 
 def parse(data: bytes) -> RtpPacket:
@@ -31,7 +32,11 @@ def parse(data: bytes) -> RtpPacket:
     if start > end:
         raise ValueError("RTP packet is truncated")
     return RtpPacket(
-        int.from_bytes(data[2:4], "big"), int.from_bytes(data[4:8], "big"), data[1] >= 0x80, data[start:end]
+        int.from_bytes(data[2:4], "big"),
+        int.from_bytes(data[4:8], "big"),
+        data[1] >= 0x80,
+        data[start:end],
+        int.from_bytes(data[8:12], "big"),
     )
 
 

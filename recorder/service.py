@@ -23,7 +23,7 @@ from recorder.library.catalog import Catalog
 from recorder.limits import S
 from recorder.live import LiveLesson
 from recorder.manifest import Manifest
-from recorder.recover import repair
+from recorder.repair import repair
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,9 @@ recorder → relay::
     ["done", lesson]
 
 ``track`` is a positive integer, unique within the tap. ``packet`` is a clear RTP packet without padding and
-extensions. A relay that reconnects says ``open`` and ``track`` again for what is live: the recorder goes on with the
-same recording. ``done`` follows ``end`` once the lesson is in the library.
+extensions; its SSRC is random and the track's alone. A relay that reconnects says ``open`` and ``track`` again for what
+is live, then sends again what it sent in the last seconds: the recorder goes on with the same recording, and knows by
+SSRC and sequence number what it has. ``done`` follows ``end`` once the lesson is in the library.
 """
 
 from __future__ import annotations

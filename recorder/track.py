@@ -47,6 +47,7 @@ class Sample:
     received: int  # ``now`` of the recorder when it arrived
     rtp: int | None = None
     sequences: tuple[int, int] | None = None
+    ssrc: int | None = None
 
 
 @dataclass(slots=True)
@@ -58,6 +59,7 @@ class Lane:
     format: Format | None = None
     end: int | None = None  # wall clock up to which there are samples
     durable: int | None = None  # the same, of what is on disk
+    last_packet: tuple[int, int] | None = None  # SSRC and extended sequence number of the last sample's last packet
     received: int = 0  # ``now`` of the last packet
     interrupted: Reason | None = None  # why the next sample may come after a gap
     gaps: list[Gap] = field(default_factory=list)
@@ -77,6 +79,7 @@ class Lane:
         samples = make(unit, wall, now)
         if samples:
             self.interrupted = None
+        self.last_packet = unit.ssrc, unit.last
         return samples
 
     def _accept_audio(self, unit: AccessUnit, wall: int, now: int) -> list[Sample]:
@@ -123,6 +126,7 @@ class Lane:
         self.end = self.durable if self.durable is not None or self.end is None else begin
         self._last = min(self._last, self.end or 0)
         self.interrupted = reason if self.end is not None else None
+        self.last_packet = None
         self.gaps.clear()
 
     def close_gap(self, until: int, reason: Reason) -> None:
@@ -145,6 +149,7 @@ class Lane:
             now,
             unit.timestamp,
             (unit.first, unit.last),
+            unit.ssrc,
         )
 
 
@@ -162,6 +167,7 @@ class Track:
         self._reorder = Reorder()
         self._clock = TrackClock(clock, publisher)
         self._arrival: int | None = None  # of the last packet, relay's clock
+        self._why: Reason | None = None  # the lane was interrupted, if this turns out not to go on where it ended
         self.received = -S * 3600  # ``now`` of the last packet
         self.malformed = 0
 
@@ -198,6 +204,8 @@ class Track:
             return []
         self.received = now
         previous, self._arrival = self._arrival, arrival_ns
+        if previous is None:
+            self._begin(packet.ssrc, arrival_ns)
         if previous is not None and arrival_ns - previous > limits.SILENT:
             paused = self.lane.kind == "video" and quiet_since - previous > S
             if not paused and self.lane.interrupted is None:
@@ -217,6 +225,17 @@ class Track:
         """What came before was lost (disk, overload): video goes on with its next keyframe."""
         self._depacketizer.lost()
 
+    def _begin(self, ssrc: int, arrival_ns: int) -> None:
+        """Of a stream that the lane knows already (a tap's, after one of its ends has died) nothing but what the lane
+        does not have is taken: it goes on with the next picture, not with the next keyframe."""
+        lane = self.lane
+        if lane.last_packet is None or lane.last_packet[0] != ssrc or lane.format is None or lane.end is None:
+            return
+        self._reorder.resume(lane.last_packet[1] + 1)
+        self._depacketizer.resume(lane.format)
+        if arrival_ns - lane.end <= limits.SILENT:
+            self._why, lane.interrupted = lane.interrupted, None
+
     def _take(self, items: list[Item], now: int) -> list[Sample]:
         samples: list[Sample] = []
         for item in items:
@@ -226,10 +245,11 @@ class Track:
                 continue
             for unit in self._depacketizer.push(item):
                 samples += self.lane.accept(unit, self._clock.place(unit.timestamp, unit.arrival_ns), now)
+                self._why = None
             if self._depacketizer.needs_keyframe:
                 self._broken()
         return samples
 
     def _broken(self) -> None:
         if self.lane.end is not None and self.lane.interrupted is None:
-            self.lane.interrupted = "loss"
+            self.lane.interrupted = self._why or "loss"

@@ -146,11 +146,12 @@ class Writer:
         """Cut both files back to what was durable. Where even that fails, ``recover`` does it: the manifest decides."""
         if self._segment is not None:
             with suppress(OSError):
-                if self._good:
-                    self._segment.cut(self._good)
-                    self._segment.complete()
-                else:
-                    self._segment.close()
+                try:
+                    if self._good:
+                        self._segment.cut(self._good)
+                finally:
+                    self._segment.complete() if self._good else self._segment.close()
+                if not self._good:
                     self._segment.path.unlink()
             self._segment = self._spec = None
         if self._manifest is not None:
@@ -253,4 +254,5 @@ def _range(key: str, samples: list[Sample], epoch: int) -> manifest.TrackRange:
         len(samples),
         (real[0].rtp, real[-1].rtp) if real else None,  # type: ignore[arg-type]
         (real[0].sequences[0], real[-1].sequences[1]) if real else None,  # type: ignore[index]
+        real[-1].ssrc if real else None,
     )

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import aiohttp
 from playwright.async_api import Page, async_playwright
 
 from loadtest.rawclient.media import SAMPLE
@@ -62,12 +63,12 @@ async def take(data: Path, camera: Path, voice: Path) -> None:
 
 
 async def end(server: DemoServer, lesson: Lesson) -> None:
-    import aiohttp
-
     headers = {"Authorization": f"Bearer {lesson.ops_token()}"}
-    async with aiohttp.ClientSession(server.url) as http:
-        async with http.post(f"/api/lessons/{lesson.id}/end", json={}, headers=headers) as response:
-            response.raise_for_status()
+    async with (
+        aiohttp.ClientSession(server.url, headers=headers) as http,
+        http.post(f"/api/lessons/{lesson.id}/end", json={}) as response,
+    ):
+        response.raise_for_status()
 
 
 def main() -> None:

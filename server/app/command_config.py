@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from server.app.config import all_fields
 from server.app.options import settings
@@ -25,5 +26,6 @@ def command(loaded: Loaded) -> None:
     for field in all_fields().values():
         value = field.shown(getattr(loaded.config, field.name))
         setting = field.setting
-        table.add_row(field.key, value, loaded.origins[field.name], pick(setting.promise) or pick(setting.help))
+        cells = (field.key, value, loaded.origins[field.name], pick(setting.promise) or pick(setting.help))
+        table.add_row(*(Text(cell) for cell in cells))  # [::1]:8080 is an address, not markup
     console.print(table)

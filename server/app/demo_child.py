@@ -19,7 +19,7 @@ from loadtest.rawclient.resource import Refusal
 from loadtest.rawclient.sdp import SdpError
 from loadtest.retry import Unreachable
 from loadtest.teacher import VirtualTeacher
-from server.app import logs
+from server.app import heap, logs
 from server.app.supervise import StopSignals, die_with
 
 log = logging.getLogger("demo")
@@ -115,6 +115,7 @@ def main() -> None:
     orders = msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)
     die_with(orders.parent)
     logs.set_up("text", "warning")
+    heap.settle()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_take_part(orders))

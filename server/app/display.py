@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
@@ -43,7 +44,7 @@ class Display:
 
     def start(self) -> None:
         """The links go out once, each on one line however long, so that they can be copied; the rest moves below."""
-        for line in link_lines(self.picture):
+        for line in [*link_lines(self.picture.links), *self.picture.notes]:
             self._console.print(Text(line), soft_wrap=True)
         if self._console.is_terminal:
             self._live = Live(self._view(), console=self._console, refresh_per_second=4)
@@ -113,9 +114,8 @@ def _recording(picture: Picture) -> Text:
     )
 
 
-def link_lines(picture: Picture) -> list[str]:
-    lines = [f"{say('links')}:", *(f"  {say(f'links.{name}')}: {url}" for name, url in picture.links.items())]
-    return lines + picture.notes
+def link_lines(links: Mapping[str, str]) -> list[str]:
+    return [f"{say('links')}:", *(f"  {say(f'links.{name}')}: {url}" for name, url in links.items())]
 
 
 def plain_line(picture: Picture, now: float) -> str:

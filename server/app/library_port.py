@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from aiohttp import web
 
 from recorder.library.access import Grant
+from recorder.library.awaited import awaited
 from recorder.library.catalog import Catalog
 from signaling.roles import STAFF
 from signaling.tokens import Claims
@@ -17,12 +19,18 @@ from signaling.tokens import Claims
 class CatalogArchive:
     """Implements ``signaling.archive.Archive``. A lesson in several files is known by its longest."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, archive: Path) -> None:
         self._catalog = catalog
+        self._archive = archive
 
     async def find(self, lesson: str) -> str | None:
-        found = await asyncio.to_thread(self._catalog.of_lesson, lesson)
-        return max(found, key=lambda resource: resource.duration).id if found else None
+        return await asyncio.to_thread(self._find, lesson)
+
+    def _find(self, lesson: str) -> str | None:
+        found = self._catalog.of_lesson(lesson)
+        if not found or awaited(self._archive, lesson, {resource.recording for resource in found}):
+            return None
+        return max(found, key=lambda resource: resource.duration).id
 
 
 def grants(authorize: Callable[[web.Request], Claims | None]) -> Callable[[web.Request], Grant | None]:

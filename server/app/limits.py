@@ -37,3 +37,7 @@ BODY_MAX = 256 * 1024
 
 RECORDER_PATIENCE = 5.0
 """How long a start waits for the recorder to listen. Its imports take half a second; recovery runs after it listens."""
+
+HEAP_GENERATIONS = (5_000, 20, 10)
+"""New container objects before the youngest are searched for garbage (0.1 ms), searches before the middle (2 ms), and
+before all that came since the start: once per million of net growth, some thousand joins."""

@@ -9,13 +9,22 @@ from signaling.tokens import Tokens
 
 def page_links(base: str, lesson: str, tokens: Tokens, ttl: float) -> dict[str, str]:
     """By page, in the order in which they are shown."""
-
-    def link(path: str, **fragment: str) -> str:
-        return f"{base}{path}#{urlencode(fragment)}"
-
+    teacher = tokens.issue(lesson, "teacher", "teacher", ttl)
+    classroom = tokens.issue(lesson, "classroom", None, ttl)
     return {
-        "teacher": link("/teach", lesson=lesson, token=tokens.issue(lesson, "teacher", "teacher", ttl)),
-        "classroom": link("/classroom", lesson=lesson, token=tokens.issue(lesson, "classroom", None, ttl)),
-        "library": link("/library", token=tokens.issue("*", "ops", "library", ttl)),
-        "ops": link("/ops", token=tokens.issue("*", "ops", "ops", ttl)),
+        "teacher": _link(f"{base}/teach", lesson=lesson, token=teacher),
+        "classroom": _link(f"{base}/classroom", lesson=lesson, token=classroom),
+        **house_links(base, tokens, ttl),
     }
+
+
+def house_links(base: str, tokens: Tokens, ttl: float) -> dict[str, str]:
+    """The pages that belong to no single lesson."""
+    return {
+        "library": _link(f"{base}/library", token=tokens.issue("*", "ops", "library", ttl)),
+        "ops": _link(f"{base}/ops", token=tokens.issue("*", "ops", "ops", ttl)),
+    }
+
+
+def _link(page: str, **fragment: str) -> str:
+    return f"{page}#{urlencode(fragment)}"

@@ -50,6 +50,8 @@ PLANE_COUNTERS: dict[str, _Where] = {
     "junk": ("discarded_datagrams", {"reason": "junk"}),
     "unvalidated": ("discarded_datagrams", {"reason": "unvalidated"}),
     "consent_lost": ("consents_lost", {}),
+    "icmp_errors": ("icmp_errors", {}),
+    "commands_ignored": ("commands_ignored", {}),
 }
 
 _HELP = {
@@ -66,6 +68,8 @@ _HELP = {
     "dtls_handshakes": "DTLS handshakes by result",
     "discarded_datagrams": "Datagrams discarded unread",
     "consents_lost": "Peers that fell silent (RFC 7675)",
+    "icmp_errors": "Errors left on the socket by peers that cannot be reached",
+    "commands_ignored": "Commands for something that was already gone",
     "other": "Counters of the plane without a name of their own",
 }
 
@@ -126,14 +130,17 @@ class NodeCollector(Collector):
 
 
 class BusCollector(Collector):
-    """Whether Redis is there, and how often it went."""
+    """Whether Redis is there, how often it went, and what relay or directory say of their side of the bus."""
 
-    def __init__(self, link: RedisLink) -> None:
+    def __init__(self, link: RedisLink, figures: Callable[[], Mapping[str, float]]) -> None:
         self._link = link
+        self._figures = figures
 
     def collect(self) -> Iterable[Metric]:
         yield figure("kongzhong_redis", "up", float(self._link.here.is_set()))
         yield figure("kongzhong_redis", "losses_total", self._link.losses)
+        for name, value in self._figures().items():
+            yield figure("kongzhong_bus", name, value)
 
 
 class DiskCollector(Collector):

@@ -40,6 +40,7 @@ class Parts:
         for standard in (ProcessCollector, PlatformCollector, GCCollector):
             standard(registry=self.registry)
         self.stack = contextlib.AsyncExitStack()
+        self._force: asyncio.Task[None] | None = None
         self.children: list[Child] = []
         self.directory: RelayDirectory | None = None  # whose events the demo shows
         self.child_stderr: Path | None = None  # where children's lines go while a live display owns the terminal
@@ -58,12 +59,14 @@ class Parts:
             child.kill()
 
     def force_when(self, forced: asyncio.Event, leave: Callable[[int], object] = os._exit) -> None:
-        """From now on the event ends the process at once, children first. What is on disk stays recoverable."""
+        """From now on the event ends the process at once, children first. What is on disk stays recoverable.
+
+        Not on the stack: it has to outlast the stop, which it may have to cut short.
+        """
 
         async def wait() -> None:
             await forced.wait()
             self.kill_children()
             leave(FORCED)
 
-        task = asyncio.create_task(wait(), name="force")
-        self.stack.callback(task.cancel)
+        self._force = asyncio.create_task(wait(), name="force")

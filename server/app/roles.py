@@ -55,6 +55,7 @@ async def everything(parts: Parts) -> None:
 async def signaling(parts: Parts) -> None:
     link, registry = await _bus(parts)
     directory = RedisDirectory(link, registry, parts.secret)
+    parts.collect(BusCollector(link, directory.figures))
     await directory.start()
     parts.stack.push_async_callback(directory.stop)
     parts.health.add("relays", lambda: Check("ok" if directory.relays else "down", f"{len(directory.relays)} known"))
@@ -94,6 +95,7 @@ async def recorder(parts: Parts) -> None:
         raise port_error("tap", config.tap_address, error) from error
     parts.stack.push_async_callback(service.stop)
     parts.collect(RecorderCollector(lambda: {"self": service.stats()}))
+    parts.collect(BusCollector(link, dict))
     registration = RecorderRegistration(
         link, registry, tap_to_advertise(config), lambda: int(service.stats().get("lessons", 0)), config.capacity
     )
@@ -149,7 +151,7 @@ async def _class(parts: Parts, directory: RelayDirectory) -> None:
             directory=directory,
             lessons=lessons,
             tokens=Tokens(parts.secret),
-            archive=CatalogArchive(catalog),
+            archive=CatalogArchive(catalog, folder.archive_folder(config.data)),
             settings=settings,
             registry=parts.registry,
         )
@@ -171,7 +173,6 @@ async def _bus(parts: Parts) -> tuple[RedisLink, Registry]:
     link = RedisLink(config.redis)
     await link.start()
     parts.stack.push_async_callback(link.stop)
-    parts.collect(BusCollector(link))
     parts.health.add("redis", lambda: _redis_standing(link))
     return link, Registry(link, config.lease)
 

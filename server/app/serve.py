@@ -16,10 +16,12 @@ import time
 import uvloop
 from aiohttp import web
 
-from server.app import folder, metrics
+from server.app import folder, heap, metrics
 from server.app.config import Config
+from server.app.display import link_lines
 from server.app.folder import FolderError
 from server.app.limits import BODY_MAX, HTTP_SHUTDOWN, STOP_ALL, TLS_CHECK
+from server.app.links import house_links
 from server.app.logs import AccessLog
 from server.app.loop_lag import LoopLag
 from server.app.notify import notify
@@ -32,6 +34,7 @@ from server.app.supervise import StopSignals
 from server.app.texts import say
 from server.app.tls import Tls, TlsError
 from server.app.values import HostPort
+from signaling.tokens import Tokens
 
 log = logging.getLogger("kongzhong")
 
@@ -49,6 +52,10 @@ async def _serve_or_say(config: Config, demo: bool) -> int:
         async with Server(config, demo=demo) as server:
             notify("READY=1")
             log.info("%s at %s", config.role, server.url)
+            if not demo and sys.stdout.isatty() and config.role in ("all", "signaling"):
+                # To a person at a terminal only: what goes into a file or a journal holds no token.
+                links = house_links(server.url, Tokens(server.parts.secret), config.token_ttl)
+                print("\n".join(link_lines(links)), flush=True)
             return await _until_told(server, signals, demo)
     except (StartError, FolderError, TlsError) as error:
         print(f"kongzhong: {' '.join(str(error).split())}", file=sys.stderr)
@@ -117,6 +124,7 @@ class Server:
                 each.close()
             await parts.stack.aclose()
             raise
+        heap.settle()
         log.debug("started in %.0f ms", (time.monotonic() - began) * 1000)
         return self
 

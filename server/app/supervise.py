@@ -147,7 +147,17 @@ class Child:
             log.error("%s ended (%s); starting it again in %.1f s", self.name, _how(code), pause)
             await asyncio.sleep(pause)
             self.restarts += 1
-            await self._spawn()
+            await self._spawn_again(backoff)
+
+
+    async def _spawn_again(self, backoff: Backoff) -> None:
+        """However often it takes: a machine that is short of memory or processes for a moment has them again later."""
+        while True:
+            try:
+                return await self._spawn()
+            except OSError as error:
+                log.error("%s cannot be started: %s", self.name, error)
+                await asyncio.sleep(backoff.after(0.0))
 
 
 class StopSignals:

@@ -26,7 +26,7 @@ class CallDesk:
         self._lessons: set[str] = set()
         self._replies: OrderedDict[str, asyncio.Task[Reply]] = OrderedDict()
         self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
-        self._open = 0
+        self.open = 0  # being executed, or waiting for that
         self.refused = 0
 
     async def answer(self, call: Call) -> Reply | None:
@@ -35,10 +35,12 @@ class CallDesk:
             return None
         task = self._replies.get(call.id)
         if task is None:
-            if self._open >= CALLS_WAITING:
+            if self.open >= CALLS_WAITING:
                 self.refused += 1
                 return wire.refusal_of(call.id, Refused("unavailable", "the relay has too many calls waiting"))
+            self.open += 1
             task = asyncio.create_task(self._execute(call), name=f"call {call.method}")
+            task.add_done_callback(self._closed)
             self._remember(call.id, task)
         return await asyncio.shield(task)
 
@@ -61,7 +63,6 @@ class CallDesk:
             self._replies.popitem(last=False)
 
     async def _execute(self, call: Call) -> Reply:
-        self._open += 1
         try:
             async with self._slots:
                 return Reply(call.id, await self._perform(call))
@@ -73,8 +74,9 @@ class CallDesk:
             # A bug of this relay: the caller must not wait for a reply that never comes.
             log.exception("%s failed", call.method)
             return wire.refusal_of(call.id, Refused("unavailable", "the relay failed; its log says why"))
-        finally:
-            self._open -= 1
+
+    def _closed(self, task: asyncio.Task[Reply]) -> None:
+        self.open -= 1
 
     async def _perform(self, call: Call) -> Any:
         arguments = wire.arguments_of(call)

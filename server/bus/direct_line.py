@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from server.bus import wire
 from server.bus.channel import Channel, ChannelError, End
-from server.bus.limits import CONTROL_CONNECTIONS, GREETING_TIMEOUT, OUTGOING_MAX
+from server.bus.limits import CONTROL_CONNECTIONS, CONTROL_UNPROVED, GREETING_TIMEOUT, OUTGOING_MAX
 from server.bus.wire import Frame, WireError
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,7 @@ class DirectLine:
             async with asyncio.timeout(GREETING_TIMEOUT):
                 writer.write(channel.greeting())
                 while not channel.ready:
-                    # One byte short of what could hold a frame behind the proof is not worth counting: a frame that
-                    # comes early stays in the channel's buffer and is opened with the first of ``frames``.
+                    # Neither side sends before it has the other's proof, so no frame can come with these bytes.
                     for _ in channel.receive(await _read(reader, 1024)):
                         raise ChannelError("a frame during the proof")
                     writer.write(bytes(channel.outgoing))
@@ -111,6 +110,8 @@ class DirectServer:
         self._serve = serve
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unproved = 0
+        self.lines = 0
         self.refused = 0
 
     async def start(self, host: str | None, port: int) -> int:
@@ -128,18 +129,32 @@ class DirectServer:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or len(self._tasks) >= CONTROL_CONNECTIONS:
+        # Strangers are counted apart: they cannot take the places of those who have proved themselves.
+        if task is None or self._unproved >= CONTROL_UNPROVED or self.lines >= CONTROL_CONNECTIONS:
             self.refused += 1
             writer.close()
             return
         self._tasks.add(task)
         try:
-            line = await DirectLine.prove(reader, writer, "relay", self._secret)
-            await self._serve(line)
+            line = await self._proved(reader, writer)
+            self.lines += 1
+            try:
+                await self._serve(line)
+            finally:
+                self.lines -= 1
         except LineBroken as error:
-            self.refused += 1
             log.debug("direct line: %s", error)
         finally:
             self._tasks.discard(task)
             with contextlib.suppress(OSError):
                 writer.close()
+
+    async def _proved(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> DirectLine:
+        self._unproved += 1
+        try:
+            return await DirectLine.prove(reader, writer, "relay", self._secret)
+        except LineBroken:
+            self.refused += 1
+            raise
+        finally:
+            self._unproved -= 1

@@ -15,17 +15,15 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from redis.asyncio import Redis
-
 from server.bus import wire
 from server.bus.direct_line import LineBroken
 from server.bus.events import EventHub
-from server.bus.limits import EVENT_BATCH, LESSONS_REMEMBERED, REDIS_BLOCK, REDIS_TIMEOUT, RENEWALS
+from server.bus.limits import LESSONS_REMEMBERED, REDIS_BLOCK, REDIS_TIMEOUT, RENEWALS
 from server.bus.recent import Recent
 from server.bus.redis_link import RedisAway, RedisLink
 from server.bus.registry import PREFIX, RecorderLease, Registry, RelayLease
-from server.bus.relay_service import entries
 from server.bus.remote_relay import RemoteRelay
+from server.bus.streams import newest, read
 from server.bus.wire import Events, Reply, WireError
 from signaling.relay import RecorderRef, Refused, RelayEvent, RelayPort
 
@@ -48,6 +46,7 @@ class RedisDirectory:
         self._read_from: dict[str, Any] = {}
         self._unreachable: dict[str, float] = {}  # relay → monotonic time of the first refused dial in a row
         self._placing = asyncio.Lock()
+        self._lost = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -73,6 +72,15 @@ class RedisDirectory:
     @property
     def recorders(self) -> tuple[RecorderLease, ...]:
         return tuple(self._recorders.values())
+
+    def figures(self) -> dict[str, float]:
+        """For metrics; what ends in ``_total`` only grows."""
+        return {
+            "relays": len(self._relays),
+            "recorders": len(self._recorders),
+            "relays_lost_total": self._lost,
+            "events_dropped_total": self._hub.dropped,
+        }
 
     # --- the port
 
@@ -185,8 +193,7 @@ class RedisDirectory:
 
     async def _get_to_know(self, lease: RelayLease) -> None:
         stream = f"{PREFIX}events:{lease.id}"
-        newest: Any = await self._link.run(lambda client: client.xrevrange(stream, count=1))
-        self._read_from[stream] = newest[0][0] if newest else "0-0"
+        self._read_from[stream] = await self._link.run(lambda client: newest(client, stream))
         self._relays[lease.id] = RemoteRelay(lease, self._link, self._caller, self._secret, self._hub.put)
         log.info("relay %s at %s", lease.id, lease.control)
 
@@ -200,6 +207,7 @@ class RedisDirectory:
                 await self._lose(relay, str(error))
 
     async def _lose(self, relay: RemoteRelay, reason: str) -> None:
+        self._lost += 1
         log.error("relay %s is lost: %s", relay.lease.id, reason)
         self._relays.pop(relay.lease.id, None)
         self._unreachable.pop(relay.lease.id, None)
@@ -216,17 +224,16 @@ class RedisDirectory:
             await self._link.here.wait()
             wanted = dict(self._read_from)
             try:
-                found = await self._link.run(lambda client: _read(client, wanted), REDIS_TIMEOUT + REDIS_BLOCK)  # noqa: B023
+                found = await self._link.run(lambda client: read(client, wanted), REDIS_TIMEOUT + REDIS_BLOCK)  # noqa: B023
             except RedisAway:
                 # A Redis that restarts may have lost its streams: read them from their start. Numbers and ids make
                 # sure that nothing counts twice.
                 self._read_from = dict.fromkeys(self._read_from, "0-0")
                 continue
-            for stream, items in entries(found).items():
-                name = stream.decode()
-                if name in self._read_from:
-                    self._read_from[name] = items[-1][0]
-                self._hand_out(name, [fields.get(b"f", b"") for _, fields in items])
+            for stream, items in found.items():
+                if stream in self._read_from:
+                    self._read_from[stream] = items[-1][0]
+                self._hand_out(stream, [body for _, body in items])
 
     def _hand_out(self, stream: str, bodies: Iterable[bytes]) -> None:
         for body in bodies:
@@ -242,11 +249,6 @@ class RedisDirectory:
             elif isinstance(frame, Reply):
                 for relay in self._relays.values():
                     relay.take(frame)
-
-
-async def _read(client: Redis, wanted: dict[str, Any]) -> Any:
-    streams: Any = wanted
-    return await client.xread(streams, count=EVENT_BATCH, block=int(REDIS_BLOCK * 1000))
 
 
 def _roomiest(leases: Iterable[Any]) -> Any:

@@ -59,12 +59,15 @@ class EventQueue:
         self._some = asyncio.Event()
         self.dropped = 0
 
-    def put(self, event: RelayEvent) -> None:
-        if len(self._waiting) >= self._limit:
+    def put(self, event: RelayEvent) -> bool:
+        """Whether another event had to go for it."""
+        full = len(self._waiting) >= self._limit
+        if full:
             self._drop_one()
         self._waiting.append(event)
         self._lines += isinstance(event, Line)
         self._some.set()
+        return full
 
     async def get(self) -> RelayEvent:
         while not self._waiting:
@@ -89,14 +92,11 @@ class EventHub:
 
     def __init__(self) -> None:
         self._queues: set[EventQueue] = set()
+        self.dropped = 0
 
     def put(self, event: RelayEvent) -> None:
         for queue in self._queues:
-            queue.put(event)
-
-    @property
-    def dropped(self) -> int:
-        return sum(queue.dropped for queue in self._queues)
+            self.dropped += queue.put(event)
 
     def read(self) -> AsyncIterator[RelayEvent]:
         """From the call on (not from the first ``__anext__``): what happens in between is not lost."""

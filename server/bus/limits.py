@@ -56,6 +56,9 @@ GREETING_TIMEOUT = 3.0
 CONTROL_CONNECTIONS = 64
 """Direct lines to one relay at a time; signaling nodes are few."""
 
+CONTROL_UNPROVED = 64
+"""Connections to the control port that are still proving themselves; each has ``GREETING_TIMEOUT`` for it."""
+
 OUTGOING_MAX = 8 * 1024 * 1024
 """Bytes that may wait to be written to one direct line; a peer that reads no more is cut off."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from redis.asyncio import Redis
@@ -59,13 +60,13 @@ class RedisLink:
         return await self._try(operation, timeout)
 
     async def _try(self, operation: Callable[[Redis], Awaitable[T]], timeout: float) -> T:
-        try:
-            async with asyncio.timeout(timeout):
-                result = await operation(self._client)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._lost(error)
-            raise RedisAway(str(error) or type(error).__name__) from error
-        return result
+        with _cancelled_stays_cancelled():
+            try:
+                async with asyncio.timeout(timeout):
+                    return await operation(self._client)
+            except (RedisError, OSError, TimeoutError) as error:
+                self._lost(error)
+                raise RedisAway(str(error) or type(error).__name__) from error
 
     def _lost(self, error: Exception) -> None:
         if not self.away.is_set():
@@ -90,3 +91,16 @@ class RedisLink:
         self.seen = True
         self.away.clear()
         self.here.set()
+
+
+@contextlib.contextmanager
+def _cancelled_stays_cancelled() -> Iterator[None]:
+    """A cancellation that meets a connection just being opened or closed comes out of the client as one of its own
+    errors, or not at all; whoever cancelled us would then wait for ever."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError

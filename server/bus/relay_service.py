@@ -10,8 +10,6 @@ import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from redis.asyncio import Redis
-
 from server.bus import wire
 from server.bus.calls import CallDesk
 from server.bus.direct_line import DirectLine, DirectServer, LineBroken
@@ -23,11 +21,11 @@ from server.bus.limits import (
     REDIS_TIMEOUT,
     RENEWALS,
     STREAM_EVENTS,
-    STREAM_LIFE,
     STREAM_REPLIES,
 )
 from server.bus.redis_link import RedisAway, RedisLink
 from server.bus.registry import PREFIX, Registry, RelayLease
+from server.bus.streams import append, read
 from server.bus.wire import Call, Events, Listen, WireError
 from signaling.relay import RelayPort
 
@@ -62,6 +60,15 @@ class RelayService:
     def control(self) -> str:
         """``HOST:PORT`` of the direct line, as the lease says it."""
         return self._control
+
+    def figures(self) -> dict[str, float]:
+        """For metrics; what ends in ``_total`` only grows."""
+        return {
+            "calls_refused_total": self._desk.refused,
+            "calls_open": self._desk.open,
+            "direct_lines": self._server.lines,
+            "direct_lines_refused_total": self._server.refused,
+        }
 
     async def start(self, host: str | None, port: int) -> None:
         """:raises OSError: the control port cannot be had"""
@@ -106,13 +113,13 @@ class RelayService:
         while True:
             await self._link.here.wait()
             try:
-                batch = await self._link.run(_reader(stream, last), REDIS_TIMEOUT + REDIS_BLOCK)
+                found = await self._link.run(lambda client: read(client, {stream: last}), REDIS_TIMEOUT + REDIS_BLOCK)  # noqa: B023
             except RedisAway:
                 continue
-            for last, fields in batch:  # noqa: B007 - the last id read is where the next read begins
+            for last, body in found.get(stream, []):  # noqa: B007 - the last id read is where the next read begins
                 try:
-                    call = wire.decode(fields[b"f"])
-                except (WireError, KeyError) as error:
+                    call = wire.decode(body)
+                except WireError as error:
                     log.warning("call from Redis: %s", error)
                     continue
                 if isinstance(call, Call):
@@ -167,28 +174,3 @@ class RelayService:
             batch = self._log.after(told, EVENT_BATCH)
             line.send(Events(batch))
             told = batch[-1].number if batch else self._log.last
-
-
-async def append(client: Redis, stream: str, body: bytes, most: int) -> None:
-    """Add an entry to a bounded stream that disappears when nobody adds to it any more."""
-    pipe = client.pipeline(transaction=False)
-    pipe.xadd(stream, {"f": body}, maxlen=most, approximate=True)
-    pipe.expire(stream, STREAM_LIFE)
-    await pipe.execute()
-
-
-def _reader(stream: str, last: bytes) -> Callable[[Redis], Coroutine[Any, Any, list[tuple[bytes, dict[bytes, bytes]]]]]:
-    async def read(client: Redis) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        found = await client.xread({stream: last}, count=EVENT_BATCH, block=int(REDIS_BLOCK * 1000))
-        return entries(found).get(stream.encode(), [])
-
-    return read
-
-
-def entries(found: Any) -> dict[bytes, list[tuple[bytes, dict[bytes, bytes]]]]:
-    """What XREAD returned, by stream; RESP2 gives a list of pairs, RESP3 a map of lists of lists."""
-    if not found:
-        return {}
-    if isinstance(found, dict):
-        return {stream: [entry for group in groups for entry in group] for stream, groups in found.items()}
-    return {stream: list(items) for stream, items in found}

@@ -19,7 +19,7 @@ from server.bus.events import EventHub
 from server.bus.limits import CALL_TIMEOUT, REDIS_PATIENCE, STREAM_CALLS
 from server.bus.redis_link import RedisAway, RedisLink
 from server.bus.registry import PREFIX, RelayLease
-from server.bus.relay_service import append
+from server.bus.streams import append
 from server.bus.wire import Call, Events, Listen, RelayStatus, Reply, WireError
 from signaling.relay import (
     Answer,

@@ -293,7 +293,8 @@ class PlaneStats:
     ``nack_in``, ``nack_out``, ``rtx_in``, ``rtx_out``, ``rtx_refused``, ``keyframe_in`` (asked of us), ``keyframe_out``
     (asked of publishers), ``srtp_forged``, ``srtp_replayed``, ``stun_in``, ``stun_bad``, ``stun_unknown``,
     ``dtls_failed``, ``junk``, ``unvalidated``, ``handshakes``, ``consent_lost``, ``icmp_errors`` (left on the
-    socket by an unreachable peer), ``commands_ignored`` (unknown or repeated id)."""
+    socket by an unreachable peer), ``commands_ignored`` (an id that is unknown, or used
+    before: a few are normal, since a peer may have gone while a command for it was on its way)."""
     drops: dict[str, int] = field(default_factory=dict)
     """Packets dropped, by the queue that was full: ``socket``, ``burst``, ``tap``, ``history``."""
     transit: HistogramCounts = field(

@@ -45,7 +45,10 @@ class WatcherAnswer:
 
 
 def answer_publisher(sdp: str, local: Local, *, transport: int, new_id: Callable[[], int]) -> PublisherAnswer:
-    """Answer a WHIP offer: one source for its first audio and its first video m-line, one codec each.
+    """Answer a WHIP offer: one source for its first audio and its first video m-line, all common codecs.
+
+    Which of them comes is the sender's choice, the first as a rule (RFC 3264, 7); an encoder with one codec at hand
+    and many in its offer, as pion's, would have nothing to send were we to pick.
 
     :param new_id: the next free identifier for a source.
     :raises NegotiationError: see ``offer.judge``.
@@ -124,7 +127,7 @@ def _mixed(offer: JudgedOffer, section: MediaSection) -> bool:
 def _source(offer: JudgedOffer, line: JudgedLine, source: int, transport: int) -> AddSource:
     section = line.section
     kept = extensions.common(section, they_send=True, mixed=_mixed(offer, section))
-    rids = _rids(section, line.codecs[0]) if Extension.RID in kept else ()
+    rids = _rids(section, line.codecs) if Extension.RID in kept else ()
     return AddSource(
         source=source,
         transport=transport,
@@ -134,30 +137,32 @@ def _source(offer: JudgedOffer, line: JudgedLine, source: int, transport: int) -
         extensions=kept,
         rids=rids,
         # Layers are told apart by rid; their SSRCs, where an offer names some, are in no order we could rely on.
-        ssrcs=() if rids else _ssrcs(section, line.codecs[0]),
+        ssrcs=() if rids else _ssrcs(section, line.codecs),
     )
 
 
-def _rids(section: MediaSection, codec: Codec) -> tuple[str, ...]:
-    """One rid for each simulcast stream: its first alternative that may carry the codec (RFC 8853, 5.3.2)."""
+def _rids(section: MediaSection, common: Sequence[Codec]) -> tuple[str, ...]:
+    """One rid for each simulcast stream: its first alternative that may carry a common codec (RFC 8853, 5.3.2)."""
     rids = section.rids
+    payload_types = {codec.payload_type for codec in common}
     chosen: dict[str, None] = {}
     for alternatives in section.simulcast("send"):
         for rid in alternatives:
             known = rids.get(rid)
-            if known and known.direction == "send" and (not known.formats or codec.payload_type in known.formats):
+            if known and known.direction == "send" and (not known.formats or payload_types.intersection(known.formats)):
                 chosen[rid] = None
                 break
     return tuple(chosen)[: limits.MAX_RIDS]
 
 
-def _ssrcs(section: MediaSection, codec: Codec) -> tuple[tuple[int, int | None], ...]:
+def _ssrcs(section: MediaSection, chosen: Sequence[Codec]) -> tuple[tuple[int, int | None], ...]:
     """The one (media, RTX) pair of a single stream. Of old-style simulcast (SIM) the first layer alone is taken."""
     repair = {members[0]: members[1] for name, members in section.ssrc_groups if name == "FID" and len(members) == 2}
     media = [ssrc for ssrc in section.ssrcs if ssrc not in repair.values()]
     if not media:
         return ()
-    return ((media[0], repair.get(media[0]) if codec.rtx_payload_type is not None else None),)
+    has_rtx = any(codec.rtx_payload_type is not None for codec in chosen)
+    return ((media[0], repair.get(media[0]) if has_rtx else None),)
 
 
 def _session_lines(offer: JudgedOffer, local: Local) -> list[str]:

@@ -31,18 +31,18 @@ def parameters(fmtp: str) -> dict[str, str]:
     return found
 
 
-def common(section: MediaSection, kind: Kind) -> tuple[Codec, ...]:
-    """The codecs of an m-line that we carry, in the offerer's order of preference."""
-    rtpmaps, fmtps = section.rtpmaps, section.fmtps
-    rtx = _rtx(section.payload_types, rtpmaps, fmtps)
-    found = []
-    for pt in section.payload_types:
-        mapping = rtpmaps.get(pt)
-        fmtp = fmtps.get(pt, "")
-        name = _canonical(mapping, fmtp) if mapping else None
-        if mapping and name in ACCEPTED[kind]:
-            found.append(Codec(name, pt, mapping.clock_rate, mapping.channels, rtx.get((pt, mapping.clock_rate)), fmtp))
-    return tuple(found)
+def common(section: MediaSection, kind: Kind, *, they_send: bool) -> tuple[Codec, ...]:
+    """The codecs of an m-line that we carry, in the offerer's order of preference.
+
+    H.264 is packetization-mode 1. Only where an m-line has none of that, other H.264 will do: mode 0 from those who
+    send it, since single NAL units are part of mode 1 too; an unsaid mode (GStreamer's receivers) also from those who
+    take it. Mode 0 by name is refused to a receiver: it said that it cannot put fragments together.
+    """
+    found = _readable(section, kind)
+    modes = {"1"}
+    if all(_mode(codec.fmtp) != "1" for codec in found if codec.name == "H264"):
+        modes = {"0", ""} if they_send else {""}
+    return tuple(codec for codec in found if codec.name != "H264" or _mode(codec.fmtp) in modes)
 
 
 def offered_names(section: MediaSection) -> list[str]:
@@ -54,7 +54,7 @@ def offered_names(section: MediaSection) -> list[str]:
         name = mapping.name[:32] if mapping else _STATIC.get(pt, "")
         if not name.isprintable() or not name or name.lower() in _HELPERS:
             continue
-        if mapping and name.lower() == "h264" and not _carries_h264(fmtps.get(pt, "")):
+        if name.lower() == "h264" and not (_known_profile(fmtps.get(pt, "")) and _mode(fmtps.get(pt, "")) == "1"):
             name = "H264 (packetization-mode or profile not accepted)"
         names[name] = None
     return list(names)[:16]
@@ -95,16 +95,27 @@ def prefer(codecs: tuple[Codec, ...], sent: Codec) -> tuple[Codec, ...]:
     return tuple(sorted(codecs, key=distance))
 
 
-def _canonical(mapping: RtpMap, fmtp: str) -> str | None:
-    name = _CANONICAL.get((mapping.name.lower(), mapping.clock_rate, mapping.channels))
-    return None if name == "H264" and not _carries_h264(fmtp) else name
+def _readable(section: MediaSection, kind: Kind) -> list[Codec]:
+    """Those of our codecs, whatever the packetization mode."""
+    rtpmaps, fmtps = section.rtpmaps, section.fmtps
+    rtx = _rtx(section.payload_types, rtpmaps, fmtps)
+    found = []
+    for pt in section.payload_types:
+        mapping = rtpmaps.get(pt)
+        fmtp = fmtps.get(pt, "")
+        name = _CANONICAL.get((mapping.name.lower(), mapping.clock_rate, mapping.channels)) if mapping else None
+        if mapping and name in ACCEPTED[kind] and (name != "H264" or _known_profile(fmtp)):
+            found.append(Codec(name, pt, mapping.clock_rate, mapping.channels, rtx.get((pt, mapping.clock_rate)), fmtp))
+    return found
 
 
-def _carries_h264(fmtp: str) -> bool:
-    given = parameters(fmtp)
-    if given.get("packetization-mode") != "1":
-        return False
-    level_id = given.get("profile-level-id", "42000a")  # RFC 6184, 8.1: baseline, level 1, when absent
+def _mode(fmtp: str) -> str:
+    """H.264's packetization mode, empty where it is not said (RFC 6184, 8.1: then it is 0)."""
+    return parameters(fmtp).get("packetization-mode", "")
+
+
+def _known_profile(fmtp: str) -> bool:
+    level_id = parameters(fmtp).get("profile-level-id", "42000a")  # RFC 6184, 8.1: baseline, level 1, when absent
     try:
         return len(level_id) == 6 and int(level_id, 16) >> 16 in _H264_PROFILES
     except ValueError:

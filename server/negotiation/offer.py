@@ -73,8 +73,8 @@ def judge(text: str, role: Role) -> JudgedOffer:
     bundle = tuple(mid for mid in dict.fromkeys(description.bundle or ()) if mid in used) if bundled else ()
     tag = used[bundle[0]] if bundle else tracks[0].section
     for section in used.values():
-        _refuse_unusable(description.session, section)
-    return JudgedOffer(description, role, lines, bundle, *_transport(description.session, tag))
+        _refuse_unusable(description, section)
+    return JudgedOffer(description, role, lines, bundle, *_transport(description.session, _carrier(description, tag)))
 
 
 def inherited(session: Section, section: Section, name: str) -> str | None:
@@ -126,9 +126,9 @@ def _choose(members: Sequence[MediaSection], kind: Kind, role: Role) -> JudgedLi
     """The first m-line of a kind with a codec in common: one track of a kind for each connection (RFC 9725, 4.2)."""
     candidates = [section for section in members if section.media == kind]
     for section in candidates:
-        found = codecs.common(section, kind)
+        found = codecs.common(section, kind, they_send=role == "publisher")
         if found:
-            return JudgedLine(section, "track", kind, found[:1] if role == "publisher" else found)
+            return JudgedLine(section, "track", kind, found)
     if not candidates:
         return None
     raise NegotiationError(
@@ -143,19 +143,32 @@ def _unused(section: MediaSection, bundled: set[str]) -> JudgedLine:
     """Inactive where the line could be answered but goes the wrong way or is one too many; otherwise rejected."""
     if _alive(section) and section.mid in bundled:
         kind: Kind = "audio" if section.media == "audio" else "video"
-        found = codecs.common(section, kind)
-        if found and (section.has("rtcp-mux") or section.has("rtcp-mux-only")):
+        found = codecs.common(section, kind, they_send=False)
+        if found and _multiplexes(section):
             return JudgedLine(section, "inactive", kind, found[:1])
     return JudgedLine(section, "rejected")
 
 
-def _refuse_unusable(session: Section, section: MediaSection) -> None:
-    setup = (inherited(session, section, "setup") or "actpass").lower()
+def _carrier(description: SessionDescription, section: MediaSection) -> MediaSection:
+    """Where its ICE and DTLS attributes stand: a bundle-only line leaves them to the group's first (RFC 9143, 7.2)."""
+    if not section.has("bundle-only") or section.has("ice-ufrag"):
+        return section
+    first = (description.bundle or ("",))[0]
+    return next((other for other in description.media if other.mid == first), section)
+
+
+def _multiplexes(section: MediaSection) -> bool:
+    """Bundle-only lines cannot but share a port, and leave the attribute out as well (RFC 9429, 5.2.1)."""
+    return any(section.has(name) for name in ("rtcp-mux", "rtcp-mux-only", "bundle-only"))
+
+
+def _refuse_unusable(description: SessionDescription, section: MediaSection) -> None:
+    setup = (inherited(description.session, _carrier(description, section), "setup") or "actpass").lower()
     if setup not in ("actpass", "active"):
         raise NegotiationError(
             "unsupported-sdp", "the offer must be a=setup:actpass or active: we are always the DTLS server (RFC 8842)"
         )
-    if not (section.has("rtcp-mux") or section.has("rtcp-mux-only")):
+    if not _multiplexes(section):
         raise NegotiationError("unsupported-sdp", "RTP and RTCP must share a port (a=rtcp-mux, RFC 5761)")
 
 

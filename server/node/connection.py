@@ -43,9 +43,13 @@ class Connection:
 
 @dataclass(slots=True, eq=False)
 class Source:
-    """One incoming track; ``layers`` are as measured, ``steady`` are those to choose among."""
+    """One incoming track; ``layers`` are as measured, ``steady`` are those to choose among.
+
+    ``sent`` is the codec that its packets showed last; before the first it may be any that was agreed on.
+    """
 
     command: AddSource
+    sent: Codec | None = None
     layers: tuple[Layer, ...] = ()
     steady: tuple[Layer, ...] = ()
     _smoothing: SteadyLayers = field(default_factory=SteadyLayers)
@@ -56,7 +60,18 @@ class Source:
 
     @property
     def codec(self) -> Codec:
-        return self.command.codecs[0]
+        """The one sent, or the likeliest to be."""
+        return self.sent or self.command.codecs[0]
+
+    @property
+    def possible(self) -> frozenset[str]:
+        """Names of the codecs that its packets may be of."""
+        return frozenset((self.sent.name,) if self.sent else (codec.name for codec in self.command.codecs))
+
+    def shows(self, name: str) -> bool:
+        """Packets of a codec came; whether that rules out what was possible before."""
+        before, self.sent = self.possible, next((x for x in self.command.codecs if x.name == name), self.sent)
+        return before != self.possible
 
     def measured(self, layers: tuple[Layer, ...], now: float) -> bool:
         """Take a new measurement; whether the set of layers to choose among has changed."""
@@ -82,9 +97,9 @@ class Watcher(Connection):
     live: set[Kind] = field(default_factory=set)
 
     def refuses(self, source: Source) -> bool:
-        """Whether it has a sink for the track and none of the sink's codecs is the track's."""
+        """Whether it has a sink for the track and none of the sink's codecs can be the track's."""
         sink = self.sinks.get(source.command.kind)
-        return sink is not None and all(codec.name != source.codec.name for codec in sink.codecs)
+        return sink is not None and source.possible.isdisjoint(codec.name for codec in sink.codecs)
 
     def choose(self, source: Source | None, report: LineReport | None, now: float) -> list[Command]:
         """Decide the layer anew and say so to the plane where it changed."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from server.media.plane import AddTap, BindSink, Command, Kind, LineReport, RemoveSink
 from server.negotiation import codecs
-from server.node.connection import Connection, Publisher, Source, Watcher
+from server.node.connection import Connection, Publisher, Source, Watcher, new_ssrc
 from server.node.tapping import RecorderTaps, Track
 from signaling.relay import Refused
 
@@ -33,10 +33,11 @@ class Publication:
         for source in self.sources.values():
             if watcher.refuses(source):
                 offered = dict.fromkeys(codec.name for codec in watcher.sinks[source.command.kind].codecs)
+                sent = sorted(source.possible)
                 raise Refused(
                     "no-common-codec",
-                    f"{source.codec.name} is published, the offer has {', '.join(offered)} only",
-                    {"offered": list(offered), "accepted": [source.codec.name]},
+                    f"{' or '.join(sent)} is published, the offer has {', '.join(offered)} only",
+                    {"offered": list(offered), "accepted": sent},
                 )
         commands: list[Command] = []
         for kind, sink in watcher.sinks.items():
@@ -51,10 +52,9 @@ class Publication:
     def rebind(self, now: float) -> tuple[list[Command], list[Watcher]]:
         """Bind all sinks to the new publisher's sources. Also those watchers that cannot take its codecs."""
         commands: list[Command] = []
-        lost: list[Watcher] = []
+        lost = self.lost()
         for watcher in self.watchers.values():
-            if any(watcher.refuses(source) for source in self.sources.values()):
-                lost.append(watcher)
+            if watcher in lost:
                 continue
             for kind, sink in watcher.sinks.items():
                 source = self.sources.get(kind)
@@ -62,6 +62,10 @@ class Publication:
             watcher.has_asked = False
             commands += watcher.choose(self.sources.get("video"), None, now)
         return commands, lost
+
+    def lost(self) -> list[Watcher]:
+        """Watchers that cannot take what is sent."""
+        return [w for w in self.watchers.values() if any(map(w.refuses, self.sources.values()))]
 
     def choose(self, watcher: Watcher, report: LineReport | None, now: float) -> list[Command]:
         return watcher.choose(self.sources.get("video"), report, now)
@@ -98,7 +102,7 @@ class Lesson:
             return
         for kind, source in publication.sources.items():
             track = publication.tracks.get(kind)
-            if track is not None and track.codec.name == source.codec.name:
+            if track is not None and track.codec.name in source.possible:
                 yield BindSink(track.id, source.id)
                 continue
             if track is not None:
@@ -107,4 +111,4 @@ class Lesson:
             track = Track(new_id(), self.id, publication.name, kind, source.codec)
             publication.tracks[kind] = track
             taps.add(track)
-            yield AddTap(track.id, source.id, (source.codec,))
+            yield AddTap(track.id, source.id, (source.codec,), new_ssrc())

@@ -25,12 +25,14 @@ first: the oldest ``Line``; then repeated reports (``PublicationLive``, ``Record
 READERS: Final = 32
 """Readers of events: signaling processes; one in the small case."""
 
-TAP_QUEUE_BYTES: Final = 16 * 1024 * 1024
-"""Packets that wait for a recorder: one minute of a 2 Mbit/s lesson, so that the next bound is met first. Dropped:
-oldest whole batches, counted and told to the recorder."""
+TAP_QUEUE_BYTES: Final = 64 * 1024 * 1024
+"""Packets that wait for a recorder, and as much again of what went lately (below): 30 s of eight lessons of 2 Mbit/s,
+10 s of twenty-five. Dropped: oldest whole batches, counted and told to the recorder."""
 
-TAP_QUEUE_AGE: Final = 10.0
-"""A recorder that died is back within two seconds; what is older than this is a gap that it lists."""
+TAP_QUEUE_AGE: Final = 30.0
+"""A recorder that died is back within two seconds; one that dies again and again, on a busy machine, within fifteen.
+What is older is a gap that it lists. For as long is kept what went: it is sent again, since a recorder that died had the
+last second in memory only."""
 
 TAP_BATCH_AGE: Final = 0.02
 TAP_BATCH_BYTES: Final = 64 * 1024

@@ -70,7 +70,7 @@ class RelayNode:
         self._taps = RecorderTaps(
             secret=tap_secret, clock=clock, on_keyframe=self._tap_wants_keyframe, on_state=self._hub.emit
         )
-        self._reactions = Reactions(self._books, self._hub, self._taps, clock)
+        self._reactions = Reactions(self._books, self._hub, self._taps, clock, self._next_id)
         self._refused = 0
         plane.on_events = self._on_events
         plane.on_tap = self._taps.take

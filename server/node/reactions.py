@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from server.media import plane as media
-from server.media.plane import Command
+from server.media.plane import CloseTransport, Command
 from server.node.books import Books
-from server.node.connection import Watcher
+from server.node.connection import Publisher, Watcher
 from server.node.events import EventHub
+from server.node.lesson import Publication
 from server.node.tapping import RecorderTaps
 from signaling import relay
 
@@ -16,11 +17,19 @@ from signaling import relay
 class Reactions:
     """Events in, commands out. ``clock`` is monotonic seconds. An event of something already forgotten is nothing."""
 
-    def __init__(self, books: Books, hub: EventHub, taps: RecorderTaps, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        books: Books,
+        hub: EventHub,
+        taps: RecorderTaps,
+        clock: Callable[[], float],
+        new_id: Callable[[], int],
+    ) -> None:
         self._books = books
         self._hub = hub
         self._taps = taps
         self._clock = clock
+        self._new_id = new_id
         self.layer_changes = 0
 
     def take(self, events: Sequence[media.Event]) -> list[Command]:
@@ -55,17 +64,28 @@ class Reactions:
         if found is None:
             return []
         publisher, source = found
+        publication = self._books.publication_of(publisher)
+        commands = self._codec_known(publisher, publication) if source.shows(event.codec) else []
         now = self._clock()
         changed = source.measured(event.layers, now)
         layers = tuple(relay.LayerInfo(x.rid, x.bitrate, x.width, x.height, x.frames) for x in event.layers)
         kind = source.command.kind
         live = relay.PublicationLive(publisher.lesson, publisher.id, publisher.publication, kind, event.codec, layers)
         self._hub.emit(live)
-        if not changed or kind != "video":
-            return []
-        publication = self._books.publication_of(publisher)
-        watchers = publication.watchers.values()
-        return [command for watcher in watchers for command in publication.choose(watcher, None, now)]
+        if changed and kind == "video":
+            for watcher in publication.watchers.values():
+                commands += publication.choose(watcher, None, now)
+        return commands
+
+    def _codec_known(self, publisher: Publisher, publication: Publication) -> list[Command]:
+        """The packets tell which of the agreed codecs it is: watchers without it leave, and a recording follows."""
+        lesson = self._books.lessons[publisher.lesson]
+        commands = [*lesson.tap(publication, self._taps, self._new_id)]
+        for watcher in publication.lost():
+            self._books.strike(watcher)
+            commands.append(CloseTransport(watcher.transport))
+            self._hub.emit(relay.ConnectionDown(watcher.lesson, watcher.id, "no-common-codec"))
+        return commands
 
     def _ready(self, transport: int) -> None:
         connection = self._books.transports.get(transport)

@@ -171,7 +171,10 @@ class TapLink:
             raise tap.TapError("the recorder does not accept our proof")
 
     def _say_again(self, writer: asyncio.StreamWriter) -> None:
-        """All we know, whether it was said before or still waits: the recorder goes on with the same recordings."""
+        """All we know, whether it was said before or still waits, and what a recorder that died may not have written:
+        it goes on with the same recordings."""
+        self._unsent = None  # an order is said again below, media is sent again
+        self.queue.rewind(self._clock())
         self.queue.withdraw("open")
         self.queue.withdraw("track")
         for lesson, state in self.lessons.items():

@@ -1,4 +1,8 @@
-"""What waits for a recorder: batches of packets, bounded in bytes and seconds, and orders, which are few. Sans IO."""
+"""What waits for a recorder: batches of packets, bounded in bytes and seconds, and orders, which are few. Sans IO.
+
+What went lately is kept, to be sent again to a recorder that died: it holds what arrived in the last second only in
+its memory, and it tells by sequence numbers what it has already.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,8 @@ class TapQueue:
         self._waiting: deque[_Waiting] = deque()
         self._media: deque[_Waiting] = deque()
         self._untold: Counter[int] = Counter()
+        self._gone: deque[_Waiting] = deque()  # media that was taken, as long as a recorder may not have it on disk
+        self._gone_bytes = 0
         self.bytes = 0
         self.dropped = 0
         """Packets dropped since the start."""
@@ -68,8 +74,29 @@ class TapQueue:
             if waiting.order is None:
                 self._media.popleft()
                 self.bytes -= len(waiting.frame)
+                self._keep(waiting)
             return waiting.frame
         return None
+
+    def rewind(self, now: float) -> None:
+        """Another recorder process listens: what went lately goes again, before all else."""
+        self._forget(now)
+        self._waiting.extendleft(reversed(self._gone))
+        self._media.extendleft(reversed(self._gone))
+        self.bytes += self._gone_bytes
+        self._gone.clear()
+        self._gone_bytes = 0
+
+    def _keep(self, waiting: _Waiting) -> None:
+        self._gone.append(waiting)
+        self._gone_bytes += len(waiting.frame or b"")
+        self._forget(waiting.at)
+
+    def _forget(self, now: float) -> None:
+        while self._gone and (
+            self._gone_bytes > limits.TAP_QUEUE_BYTES or now - self._gone[0].at > limits.TAP_QUEUE_AGE
+        ):
+            self._gone_bytes -= len(self._gone.popleft().frame or b"")
 
     def _trim(self, now: float) -> None:
         while self._media and (self.bytes > limits.TAP_QUEUE_BYTES or self.age(now) > limits.TAP_QUEUE_AGE):

@@ -23,10 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from server.media import plane
 from server.media.plane import Extension
-from server.media.reference.egress import Egress, ffi, libc
-from server.media.reference.peer import Credentials, Peer
-from server.media.reference.router import Router
-from server.media.reference.srtp import AEAD_AES_128_GCM, AES128_CM_SHA1_80, Outbound
+from server.media.reference.counters import zeroed
+from server.media.reference.forwarding.egress import Egress
+from server.media.reference.forwarding.router import Router
+from server.media.reference.transport.kernel import ffi, libc
+from server.media.reference.transport.peer import Credentials, Peer
+from server.media.reference.transport.ring import Ring
+from server.media.reference.transport.srtp import AEAD_AES_128_GCM, AES128_CM_SHA1_80, Outbound
 
 SIZE = 1150
 BATCH = 8
@@ -102,9 +105,9 @@ class Lesson:
     """A publisher, some sinks, and a router between them."""
 
     def __init__(self, sender: socket.socket, names: list[bytes], profile: Any) -> None:
-        self.stats = plane.PlaneStats()
-        self.egress = Egress(sender.fileno(), self.stats)
-        self.router = Router(self.egress, lambda event: None, self.stats, lambda item: None)
+        self.stats = zeroed()
+        self.ring = Ring(sender.fileno(), self.stats)
+        self.router = Router(Egress(self.ring, self.stats), lambda event: None, self.stats, lambda item: None)
         self.publisher = Peer(1, Credentials(b"", b""), 0)
         codec = plane.Codec("VP8", 96, 90000, rtx_payload_type=97)
         self.now = 10**12
@@ -144,7 +147,7 @@ class Lesson:
             self.router.on_rtp(self.publisher, self.buffer, SIZE, self.now, self.now)
             self.sequence += 1
         self.router.tick(self.now, self.now)
-        self.egress.flush()
+        self.ring.flush()
         return self.stats.counters["rtp_out"] - before
 
 

@@ -1,27 +1,18 @@
-"""A site and a Chromium for each module of page tests.
-
-``PAGES_AGAINST=fake`` runs them against the stand-in server, which is enough to work on the pages alone.
-"""
+"""A server, a Chromium and pages in it for each module of page tests."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.support.browser import Errors, FakeSite, Opener, RealSite, Site, launch
-
-KINDS: dict[str, type[Site]] = {"fake": FakeSite, "real": RealSite}
-DEFAULT = "real"
+from tests.support.browser import Errors, Opener, Site, launch
 
 
 @pytest.fixture(scope="module")
 def kongzhong_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    data: Path = tmp_path_factory.mktemp("site")
-    site = KINDS[os.environ.get("PAGES_AGAINST", DEFAULT)](data)
+    site = Site(tmp_path_factory.mktemp("site"))
     site.start()
     try:
         yield site
@@ -44,13 +35,9 @@ def open_page(chromium: Browser) -> Iterator[Opener]:
     told of a broken script or policy fails its test."""
     pages: list[tuple[Page, Errors]] = []
 
-    def opener(
-        url: str, width: int = 1366, height: int = 768, language: str = "", init: str = "", dark: bool = False
-    ) -> Page:
+    def opener(url: str, width: int = 1366, height: int = 768, language: str = "", init: str = "") -> Page:
         context = chromium.new_context(
-            viewport={"width": width, "height": height},
-            permissions=["camera", "microphone"],
-            color_scheme="dark" if dark else "light",
+            viewport={"width": width, "height": height}, permissions=["camera", "microphone"]
         )
         context.set_default_timeout(30_000)
         if language:

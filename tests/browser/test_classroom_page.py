@@ -65,10 +65,8 @@ def test_a_voice_alone_gets_a_calm_panel_that_moves(kongzhong_server: Site, open
         expect(page.locator("#state")).to_have_text("仅有声音")
         assert loudness(page, "#video") > 0.05
         middle = page.locator("#bars span").nth(13)
-        wait_until(
-            lambda: "scaleY(0.04)" not in (middle.get_attribute("style") or "scaleY(0.04)"),
-            "a bar that follows the voice",
-        )
+        height = "bar => new DOMMatrix(getComputedStyle(bar).transform).d"
+        wait_until(lambda: middle.evaluate(height) > 0.2, "a bar that follows the voice")
 
 
 def test_the_teacher_leaves_and_comes_back(kongzhong_server: Site, open_page: Opener) -> None:
@@ -172,3 +170,27 @@ def test_where_sound_is_refused_one_touch_opens_it(kongzhong_server: Site, chrom
             wait_until(lambda: loudness(page, "#video") > 0.05, "the voice")
     finally:
         strict.close()
+
+
+def test_a_layer_is_chosen_by_hand_and_given_back(kongzhong_server: Site, open_page: Opener) -> None:
+    lesson = kongzhong_server.create_lesson("layers")
+    teacher = open_page(kongzhong_server.link("/teach", lesson, "teacher", "teacher"))
+    expect(teacher.locator("#start")).to_be_enabled(timeout=MS)
+    teacher.click("#start")
+    page = watch(open_page, kongzhong_server, lesson)
+    video = page.locator("#video")
+    lines = "video => video.videoHeight"
+    # The high layers start seconds after the first, when Chromium's estimate of the line has risen.
+    wait_until(lambda: video.evaluate(lines) >= 360, "a high layer by the server's choice", 60)
+
+    def choose(name: str) -> None:
+        page.mouse.move(200, 200)
+        page.click("#layer-button")
+        page.locator("#layers button", has_text=name).click()
+        expect(page.locator("#layers")).to_be_hidden()
+
+    choose("流畅")
+    wait_until(lambda: 0 < video.evaluate(lines) <= 180, "the lowest layer")
+    expect(page.locator("body")).to_have_attribute("data-state", "live")
+    choose("自动")
+    wait_until(lambda: video.evaluate(lines) >= 360, "a high layer again", 60)

@@ -10,11 +10,11 @@ from tests.support.browser import Opener, Site
 
 pytestmark = pytest.mark.browser
 
+LAYERS = [{"rid": rid, "height": height, "bitrate": height} for rid, height in (("l", 180), ("m", 360), ("h", 720))]
 SENDING = [
     {"publication": "camera", "kind": "audio", "silent": False, "layers": []},
-    {"publication": "camera", "kind": "video", "silent": False, "layers": [
-        {"rid": "l", "height": 180, "bitrate": 1}, {"rid": "m", "height": 360, "bitrate": 2}, {"rid": "h", "height": 720, "bitrate": 3}]},
-]  # fmt: skip
+    {"publication": "camera", "kind": "video", "silent": False, "layers": LAYERS},
+]
 SILENT = [each | {"silent": True} for each in SENDING]
 GOOD = {"frames": 300, "still": 0, "voices": 500, "voiceStill": 0, "loss": 0.0, "height": 720, "age": 20, "wish": None}
 START = {"frames": 0, "still": 1, "voices": 0, "voiceStill": 1, "loss": 0.0, "height": 0, "age": 1, "wish": None}

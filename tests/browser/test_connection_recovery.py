@@ -15,7 +15,10 @@ SERVER = """async () => {
   const { Watcher } = await import('/static/js/whep.js');
   const canvas = document.createElement('canvas');
   const pen = canvas.getContext('2d');
-  setInterval(() => { pen.fillStyle = `hsl(${performance.now() / 10 % 360} 80% 50%)`; pen.fillRect(0, 0, 300, 150); }, 50);
+  setInterval(() => {
+    pen.fillStyle = `hsl(${performance.now() / 10 % 360} 80% 50%)`;
+    pen.fillRect(0, 0, 300, 150);
+  }, 50);
   const stream = canvas.captureStream(20);
   const k = window.kz = { peers: [], log: [], refuse: null, restartStatus: 200, states: [] };
   const gathered = (peer) => new Promise((done) => {
@@ -31,7 +34,8 @@ SERVER = """async () => {
     return peer.localDescription.sdp;
   }
   async function send(url, { method, headers, body, keepalive }) {
-    k.log.push({ method, url: new URL(url, location.href).pathname, match: headers['If-Match'], token: headers.Authorization, keepalive, body });
+    const { pathname } = new URL(url, location.href);
+    k.log.push({ method, url: pathname, match: headers['If-Match'], token: headers.Authorization, keepalive, body });
     if (k.refuse) {
       const status = k.refuse;
       if (status === 'line') throw new TypeError('Failed to fetch');
@@ -43,13 +47,15 @@ SERVER = """async () => {
       k.peers.push(peer);
       stream.getTracks().forEach((track) => peer.addTrack(track, stream));
       const sdp = await answer(peer, body);
-      return new Response(sdp, { status: 201, headers: { Location: `/whep/x/secret${k.peers.length}`, ETag: '"one"' } });
+      const told = { Location: `/whep/x/secret${k.peers.length}`, ETag: '"one"' };
+      return new Response(sdp, { status: 201, headers: told });
     }
     if (method === 'PATCH') {
       if (k.restartStatus !== 200) return new Response('{}', { status: k.restartStatus });
       const peer = k.peers[k.peers.length - 1];
-      const fresh = { ufrag: credentials(body, 'ufrag'), pwd: credentials(body, 'pwd') };
-      const offer = peer.offer.replace(/a=ice-ufrag:\\S+/g, `a=ice-ufrag:${fresh.ufrag}`).replace(/a=ice-pwd:\\S+/g, `a=ice-pwd:${fresh.pwd}`);
+      const offer = peer.offer
+        .replace(/a=ice-ufrag:\\S+/g, `a=ice-ufrag:${credentials(body, 'ufrag')}`)
+        .replace(/a=ice-pwd:\\S+/g, `a=ice-pwd:${credentials(body, 'pwd')}`);
       const sdp = await answer(peer, offer);
       const lines = sdp.split('\\r\\n').filter((line) => /^a=(ice-ufrag|ice-pwd|candidate)/.test(line));
       return new Response(lines.join('\\r\\n') + '\\r\\n', { status: 200, headers: { ETag: '"two"' } });
@@ -59,9 +65,8 @@ SERVER = """async () => {
   k.watcher = new Watcher({ lesson: 'x', token: 'secret-token', send });
   k.watcher.addEventListener('state', () => k.states.push(k.watcher.state));
   k.frames = async () => {
-    let frames = 0;
-    if (k.watcher.peer) for (const each of (await k.watcher.peer.getStats()).values()) if (each.framesDecoded) frames += each.framesDecoded;
-    return frames;
+    const all = k.watcher.peer ? [...(await k.watcher.peer.getStats()).values()] : [];
+    return all.reduce((frames, each) => frames + (each.framesDecoded || 0), 0);
   };
   k.watcher.start();
 }"""
@@ -161,30 +166,69 @@ def test_leaving_the_page_deletes_the_resource(page: Page) -> None:
     assert page.evaluate("() => kz.log.filter(({method}) => method === 'DELETE').length") == 1
 
 
-SDP = "v=0\r\na=ice-ufrag:old1\r\na=ice-pwd:oldpassword\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=rtpmap:111 opus/48000/2\r\na=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\n"
+def lines(*each: str) -> str:
+    return "".join(f"{line}\r\n" for line in each)
+
+
+CREDENTIALS = ("a=ice-ufrag:old1", "a=ice-pwd:oldpassword")
+AUDIO = ("m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:0")
+SDP = lines("v=0", *CREDENTIALS, *AUDIO, "a=rtpmap:111 opus/48000/2", "a=candidate:1 1 udp 1 10.0.0.1 9 typ host")
+NEWS = lines("a=ice-ufrag:new1", "a=ice-pwd:newpassword", "a=candidate:2 1 udp 1 10.0.0.2 9 typ host")
+LINKS = ", ".join(
+    (
+        '<stun:s.test:3478>; rel="ice-server"',
+        '<turn:t.test?transport=udp>; rel="ice-server"; username="u"; credential="p"; credential-type="password"',
+        '</x/layer>; rel="urn:x"',
+    )
+)
 
 
 def test_sdp_is_read_and_written_as_the_standards_say(kongzhong_server: Site, open_page: Opener) -> None:
     page = open_page(f"{kongzhong_server.url}/library")
-    call = "async ([name, args]) => (await import('/static/js/sdp.js'))[name](...args)"
-    fragment = page.evaluate(call, ["restartFragment", [SDP]])
-    assert fragment == "a=ice-ufrag:old1\r\na=ice-pwd:oldpassword\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
-    fresh = page.evaluate(
-        call,
-        [
-            "restarted",
-            [SDP, "a=ice-ufrag:new1\r\na=ice-pwd:newpassword\r\na=candidate:2 1 udp 1 10.0.0.2 9 typ host\r\n"],
-        ],
-    )
+
+    def call(name: str, *arguments: object) -> Any:
+        script = "async ([name, given]) => (await import('/static/js/sdp.js'))[name](...given)"
+        return page.evaluate(script, [name, arguments])
+
+    assert call("restartFragment", SDP) == lines(*CREDENTIALS, *AUDIO)
+    fresh = call("restarted", SDP, NEWS)
     assert "new1" in fresh and "newpassword" in fresh and "10.0.0.2" in fresh
     assert "old" not in fresh and "10.0.0.1" not in fresh
-    voice = page.evaluate(call, ["voiceOpus", [SDP, 32000]])
-    assert (
-        "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1;stereo=0;maxaveragebitrate=32000\r\n"
-        in voice
-    )
-    header = '<stun:s.test:3478>; rel="ice-server", <turn:t.test?transport=udp>; rel="ice-server"; username="u"; credential="p"; credential-type="password", </x/layer>; rel="urn:x"'
-    assert page.evaluate(call, ["iceServers", [header]]) == [
+    fmtp = "a=fmtp:111 minptime=10;useinbandfec=1;stereo=0;maxaveragebitrate=32000"
+    assert lines("a=rtpmap:111 opus/48000/2", fmtp) in call("voiceOpus", SDP, 32000)
+    assert call("iceServers", LINKS) == [
         {"urls": "stun:s.test:3478"},
         {"urls": "turn:t.test?transport=udp", "username": "u", "credential": "p"},
     ]
+
+
+REAL = """async ([lesson, token]) => {
+  const { Watcher } = await import('/static/js/whep.js');
+  const video = document.createElement('video');
+  video.muted = video.autoplay = true;
+  document.body.append(video);
+  const log = [];
+  const send = (url, options) => { log.push(options.method); return fetch(url, options); };
+  const watcher = new Watcher({ lesson, token, send });
+  watcher.addEventListener('stream', ({ detail }) => { video.srcObject = detail; });
+  const frames = async () => {
+    const all = watcher.peer ? [...(await watcher.peer.getStats()).values()] : [];
+    return all.reduce((sum, each) => sum + (each.framesDecoded || 0), 0);
+  };
+  window.kz = { watcher, log, frames };
+  watcher.start();
+}"""
+
+
+def test_our_own_server_restarts_ice_for_a_client_of_ours(kongzhong_server: Site, open_page: Opener) -> None:
+    lesson = kongzhong_server.create_lesson("restart")
+    page = open_page(f"{kongzhong_server.url}/library")
+    with kongzhong_server.teaching(lesson):
+        page.evaluate(REAL, [lesson, kongzhong_server.token(lesson, "classroom", "seat")])
+        wait_until(lambda: state(page) == "up" and frames_flow(page), "the picture")
+        etag = page.evaluate("() => kz.watcher.etag")
+        lose_the_line(page)
+        wait_until(lambda: page.evaluate("() => kz.watcher.restarts") == 1 and state(page) == "up", "the restart")
+        wait_until(lambda: frames_flow(page), "frames after the restart")
+        assert page.evaluate("() => kz.watcher.etag") != etag
+        assert page.evaluate("() => kz.log") == ["POST", "PATCH"]

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from tests.support.browser import PATIENCE, Opener, Site, is_moving, is_test_picture, look, loudness, wait_until
-from tests.support.fake_library import record
+from tests.support.test_picture import record
 
 pytestmark = pytest.mark.browser
 MS = PATIENCE * 1000

@@ -224,7 +224,7 @@ async def test_the_end_is_said_until_it_is_done(relay: Relay, tmp_path: Path) ->
     second = TapListener()
     await second.listen_unix(tmp_path / "tap")
     await second.hears("end")
-    assert [frame[0] for frame in second.frames] == ["hello", "open", "track", "end"]
+    assert [frame[0] for frame in second.frames] == ["hello", "open", "track", "rtp", "silent", "end"]
     await second.say("done", "lesson")
     await second.say("stats", {"heard": 1})
     await relay.until(lambda: relay.figure("heard") == 1)
@@ -280,10 +280,11 @@ def test_the_queue_drops_by_age_and_keeps_orders() -> None:
     queue.add_media(b"old", track=1, packets=2, now=0.0)
     queue.add_order(b"end", "end", "lesson", 0.0)
     queue.add_media(b"new", track=1, packets=1, now=9.0)
-    assert queue.age(10.5) == 10.5
-    taken = [queue.take(10.5) for _ in range(4)]
+    late = limits.TAP_QUEUE_AGE + 0.5
+    assert queue.age(late) == late
+    taken = [queue.take(late) for _ in range(4)]
     assert taken[1:] == [b"open", b"end", b"new"] and taken[0] is not None and b"dropped" in taken[0]
-    assert queue.take(10.5) is None and not queue
+    assert queue.take(late) is None and not queue
     assert (queue.dropped, queue.bytes) == (2, 0)
 
 
@@ -296,3 +297,32 @@ def test_orders_can_be_taken_back() -> None:
     queue.withdraw("open")
     assert queue.take(0.0) == b"b"
     assert queue.take(0.0) is None
+
+
+def test_what_went_lately_goes_again_in_order_and_orders_do_not() -> None:
+    queue = TapQueue()
+    queue.add_media(b"old", track=1, packets=1, now=0.0)
+    queue.add_order(b"open", "open", "lesson", 1.0)
+    queue.add_media(b"one", track=1, packets=1, now=5.0)
+    queue.add_media(b"two", track=2, packets=1, now=6.0)
+    assert [queue.take(6.0) for _ in range(4)] == [b"old", b"open", b"one", b"two"]
+    late = limits.TAP_QUEUE_AGE + 1
+    queue.add_media(b"three", track=1, packets=1, now=late)
+    queue.rewind(late)
+    assert queue.bytes == len(b"onetwothree")
+    assert [queue.take(late) for _ in range(4)] == [b"one", b"two", b"three", None]
+    assert (queue.bytes, queue.dropped) == (0, 0)
+    queue.rewind(late)
+    assert [queue.take(late) for _ in range(4)] == [b"one", b"two", b"three", None]
+
+
+def test_what_is_kept_to_go_again_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TAP_QUEUE_BYTES", 1000)
+    queue = TapQueue()
+    for number in range(50):
+        queue.add_media(bytes((number,)) * 100, track=1, packets=1, now=0.0)
+        assert queue.take(0.0)
+    queue.rewind(0.0)
+    again = list(iter(lambda: queue.take(0.0), None))
+    assert [frame[0] for frame in again] == list(range(40, 50))
+    assert queue.dropped == 0

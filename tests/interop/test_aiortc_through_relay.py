@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
@@ -46,21 +47,27 @@ class Peer:
     def _track(self, track: MediaStreamTrack) -> None:
         self.tracks[track.kind] = track
 
-    async def publish(self, node: RelayNode, name: str, codec: str, grey: int = 200) -> Answer:
+    async def publish(self, node: RelayNode, name: str, *codecs: str, grey: int = 200, sends: str = "") -> Answer:
+        """Offer these video codecs in this order, and send the first, or ``sends``."""
         self.pc.addTrack(AudioStreamTrack())
         self.pc.addTrack(Picture(grey))
-        capabilities = RTCRtpSender.getCapabilities("video").codecs
-        wanted = [c for c in capabilities if c.mimeType in (f"video/{codec}", "video/rtx")]
-        self.pc.getTransceivers()[1].setCodecPreferences(wanted)
+        self._prefer(*codecs)
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        self._prefer(sends or codecs[0])
         return await self._negotiate(node.publish, name)
+
+    def _prefer(self, *names: str) -> None:
+        capabilities = RTCRtpSender.getCapabilities("video").codecs
+        wanted = [codec for name in (*names, "rtx") for codec in capabilities if codec.mimeType == f"video/{name}"]
+        self.pc.getTransceivers()[1].setCodecPreferences(wanted)
 
     async def watch(self, node: RelayNode, name: str) -> Answer:
         self.pc.addTransceiver("audio", "recvonly")
         self.pc.addTransceiver("video", "recvonly")
+        await self.pc.setLocalDescription(await self.pc.createOffer())
         return await self._negotiate(node.subscribe, name)
 
     async def _negotiate(self, call: object, name: str) -> Answer:
-        await self.pc.setLocalDescription(await self.pc.createOffer())
         answer: Answer = await call(Offer("lesson", name, "seat", self.pc.localDescription.sdp))  # type: ignore[operator]
         await self.pc.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
         return answer
@@ -122,17 +129,35 @@ async def test_a_watcher_sees_and_hears_the_teacher(node: RelayNode, peers: list
 
 async def test_a_teacher_who_comes_back_is_seen_without_a_new_subscription(node: RelayNode, peers: list[Peer]) -> None:
     before, after, watcher = peers
-    await before.publish(node, "before", "VP8", 200)
+    await before.publish(node, "before", "VP8", grey=200)
     await watcher.watch(node, "watcher")
     first = await watcher.sees(200)
-    await after.publish(node, "after", "VP8", 60)
+    await after.publish(node, "after", "VP8", grey=60)
     second = await watcher.sees(60)
     assert first.pts is not None and second.pts is not None and second.pts > first.pts
 
 
-async def test_the_recorder_gets_what_is_published(node: RelayNode, peers: list[Peer], tmp_path: object) -> None:
+async def test_a_teacher_may_send_the_second_codec_of_its_offer(
+    node: RelayNode, peers: list[Peer], tmp_path: Path
+) -> None:
+    """As pion does, whose encoder has H.264 while its offer begins with VP8."""
     listener = TapListener()
-    await listener.listen_unix(tmp_path / "tap")  # type: ignore[operator]
+    await listener.listen_unix(tmp_path / "tap")
+    await node.open_lesson("lesson", "Title", RecorderRef(listener.address))
+    teacher, early, late = peers
+    await early.watch(node, "early")
+    await teacher.publish(node, "teacher", "VP8", "H264", sends="H264")
+    await early.sees(200)
+    await late.watch(node, "late")
+    await late.sees(200)
+    await listener.hears_packets(100)
+    assert {frame[5] for frame in await listener.hears("track", 2)} == {"H264", "opus"}
+    await listener.die()
+
+
+async def test_the_recorder_gets_what_is_published(node: RelayNode, peers: list[Peer], tmp_path: Path) -> None:
+    listener = TapListener()
+    await listener.listen_unix(tmp_path / "tap")
     await node.open_lesson("lesson", "Title", RecorderRef(listener.address))
     await peers[0].publish(node, "teacher", "VP8")
     await listener.hears_packets(100)

@@ -81,13 +81,13 @@ async def test_ice_dtls_and_srtcp_both_ways_and_goodbye(connection: aioice.Conne
     assert dtls._state is State.CONNECTED
     await until(lambda: [type(event) for event in events] == [TransportReady])
 
-    peer = plane._peers[1]
+    peer = plane._peers.get(1)
     before = peer.heard_ns
     await dtls._send_rtp(SENDER_REPORT)
     await until(lambda: peer.heard_ns > before)
     assert peer.outbound is not None
-    plane._egress.queue_datagram(peer.sockaddr, peer.sockaddr_len, peer.outbound.protect_rtcp(SENDER_REPORT))
-    plane._egress.flush()
+    plane._ring.datagram(peer.sockaddr, peer.sockaddr_len, peer.outbound.protect_rtcp(SENDER_REPORT))
+    plane._ring.flush()
     await until(lambda: heard == [SENDER_REPORT])
 
     await dtls.stop()
@@ -102,13 +102,13 @@ async def test_ice_restart_with_a_second_agent_keeps_the_transport(connection: a
     plane.submit([OpenTransport(1, UFRAG, PASSWORD, connection.local_username, connection.local_password, ())])
     await aim(connection, plane.port, UFRAG, PASSWORD)
     await connection.connect()
-    first = bytes(plane._peers[1].sockaddr)
+    first = bytes(plane._peers.get(1).sockaddr)
 
     second = aioice.Connection(ice_controlling=True, use_ipv6=False)
     await second.gather_candidates()
     plane.submit([RestartIce(1, "renewed", "another password", second.local_username, second.local_password)])
     await aim(second, plane.port, "renewed", "another password")
     await second.connect()
-    await until(lambda: bytes(plane._peers[1].sockaddr) != first)
+    await until(lambda: bytes(plane._peers.get(1).sockaddr) != first)
     await second.close()
     await plane.close()

@@ -46,7 +46,7 @@ class Stage:
 
     async def still_heard(self, peer: RawPeer, transport: int = 1) -> None:
         """Its next report is opened, and nobody has been lost."""
-        state = self.plane._peers[transport]
+        state = self.plane._peers.get(transport)
         before = state.heard_ns
         peer.send_rtcp(RECEIVER_REPORT)
         await self.until(lambda: state.heard_ns > before)
@@ -216,7 +216,7 @@ async def test_a_replayed_check_from_elsewhere_is_answered_there_but_takes_nothi
     stranger.send(bytes(peer.request(nominate=False)))
     await stage.until(lambda: not silent(stranger))
     assert peer.sock is not None
-    selected = bytes(stage.plane._peers[1].sockaddr)
+    selected = bytes(stage.plane._peers.get(1).sockaddr)
     assert int.from_bytes(selected[2:4], "big") == peer.sock.getsockname()[1]
     stranger.send(b"\x80\x60" + bytes(40))
     await stage.until(lambda: stage.count("srtp_forged") == 1)
@@ -300,7 +300,7 @@ async def test_forged_and_replayed_srtp_are_counted_and_dropped(stage: Stage, pe
     forged = [genuine[:at] + bytes((genuine[at] ^ 0x01,)) + genuine[at + 1 :] for at in range(2, len(genuine))]
     assert await send_all(stage, peer.send, forged, ("srtp_forged",)) == len(forged)
     peer.send(genuine)
-    await stage.until(lambda: len(stage.plane._peers[1].inbound._ssrcs) == 1)  # type: ignore[union-attr]
+    await stage.until(lambda: len(stage.plane._peers.get(1).inbound._ssrcs) == 1)  # type: ignore[union-attr]
     for _ in range(3):
         peer.send(genuine)
     await stage.until(lambda: stage.count("srtp_replayed") == 3)
@@ -314,7 +314,7 @@ async def test_a_packet_older_than_the_replay_list_is_dropped_one_within_it_is_t
     await stage.join(peer, 1)
     sealed = {number: peer.seal_rtp(rtp(number)) for number in range(1, limits.REPLAY_WINDOW + 11)}
     peer.send(sealed[limits.REPLAY_WINDOW + 10])
-    inbound = stage.plane._peers[1].inbound
+    inbound = stage.plane._peers.get(1).inbound
     assert inbound is not None
     await stage.until(lambda: inbound._ssrcs)
     peer.send(sealed[1])
@@ -331,7 +331,7 @@ async def test_forged_and_replayed_srtcp_are_counted_and_dropped(stage: Stage, p
     forged = [genuine[:at] + bytes((genuine[at] ^ 0x80,)) + genuine[at + 1 :] for at in range(4, len(genuine))]
     await send_all(stage, peer.send, forged, ("srtp_forged", "srtp_replayed"))
     peer.send(genuine)
-    await stage.until(lambda: stage.plane._peers[1].inbound._ssrcs)  # type: ignore[union-attr]
+    await stage.until(lambda: stage.plane._peers.get(1).inbound._ssrcs)  # type: ignore[union-attr]
     before = stage.count("srtp_replayed")
     peer.send(genuine)
     await stage.until(lambda: stage.count("srtp_replayed") == before + 1)
@@ -351,7 +351,7 @@ async def test_one_peers_packets_from_another_peers_address_are_forgeries(stage:
 
 async def test_a_peer_that_draws_ssrcs_at_random_is_bounded(stage: Stage, peer: RawPeer) -> None:
     await stage.join(peer, 1)
-    inbound = stage.plane._peers[1].inbound
+    inbound = stage.plane._peers.get(1).inbound
     assert inbound is not None
     for ssrc in range(1, limits.INBOUND_SSRCS + 21):
         peer.send_rtp(rtp(1, ssrc))

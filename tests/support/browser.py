@@ -12,10 +12,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jwt
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +61,7 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
 
 
 class Site:
-    """A server as a process of its own, on ports and a data folder of its own; the same for every kind of server."""
+    """``kongzhong serve`` as a process of its own, on ports and a data folder of its own."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
@@ -71,19 +71,13 @@ class Site:
         self.log = data / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    # --- what kinds of server differ in -------------------------------------------------------------------------------
-
-    def command(self) -> list[str]:
-        raise NotImplementedError
-
-    def token(self, lesson: str, role: str, seat: str) -> str:
-        raise NotImplementedError
-
     # --- its life -----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
+        places = ["--data", str(self.data), "--http", self.http, "--media", self.media]
+        command = [sys.executable, "-m", "server", "serve", *places]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command(), cwd=ROOT, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         wait_until(self._answers, f"{self.url}/healthz (see {self.log})")
 
     def _answers(self) -> bool:
@@ -107,6 +101,13 @@ class Site:
         self.process = None
 
     # --- what a test asks of it ---------------------------------------------------------------------------------------
+
+    @cache  # noqa: B019 - a site lives as long as its test module
+    def token(self, lesson: str, role: str, seat: str) -> str:
+        who = ["--data", str(self.data), "--lesson", lesson, "--role", role, "--seat", seat]
+        done = subprocess.run([sys.executable, "-m", "server", "token", *who], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
     def api(self, method: str, path: str, body: Any = None, token: str | None = None) -> Any:
         headers = {"Authorization": f"Bearer {token or self.token('*', 'ops', 'test')}"}
@@ -147,38 +148,12 @@ class Site:
         with self.teaching(lesson):
             time.sleep(seconds)  # the length of the recording, not a guess at how long something takes
             self.api("POST", f"/api/lessons/{lesson}/end")
-        resource = wait_until(
-            lambda: self.api("GET", f"/api/lessons/{lesson}").get("resource"), "the library entry", 90
-        )
+        path = f"/api/lessons/{lesson}"
+        resource = wait_until(lambda: self.api("GET", path).get("resource"), "the library entry", 90)
         return lesson, resource
 
 
-class FakeSite(Site):
-    """The stand-in of ``tests.support.fake_server``."""
-
-    def command(self) -> list[str]:
-        return [sys.executable, "-m", "tests.support.fake_server", "--http", self.http, "--data", str(self.data)]
-
-    def token(self, lesson: str, role: str, seat: str) -> str:
-        claims = {"lesson": lesson, "role": role, "seat": seat, "exp": int(time.time()) + 3600}
-        return jwt.encode(claims, "a secret of thirty-two characters", algorithm="HS256")
-
-
-class RealSite(Site):
-    """The product itself, as ``kongzhong serve`` runs it."""
-
-    def command(self) -> list[str]:
-        places = ["--data", str(self.data), "--http", self.http, "--media", self.media]
-        return [sys.executable, "-m", "server", "serve", *places]
-
-    def token(self, lesson: str, role: str, seat: str) -> str:
-        who = ["--data", str(self.data), "--lesson", lesson, "--role", role, "--seat", seat]
-        done = subprocess.run([sys.executable, "-m", "server", "token", *who], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-
-# --- the browser --------------------------------------------------------------------------------------------------------
+# --- the browser ------------------------------------------------------------------------------------------------------
 
 
 def launch(playwright: Playwright, autoplay: str = "no-user-gesture-required") -> Browser:

@@ -25,9 +25,9 @@ S = 1_000_000_000
 class Bench:
     """One recording in ``folder``. Time is the arrival time of what is fed."""
 
-    def __init__(self, folder: Path, disk: Disk | None = None) -> None:
+    def __init__(self, folder: Path, disk: Disk | None = None, resumed: Manifest | None = None) -> None:
         self.folder = folder
-        self.recording = Recording("lesson-1", "测试课")
+        self.recording = Recording("lesson-1", "测试课", resumed)
         self.outcomes: queue.Queue[Outcome] = queue.Queue()
         self.writer = Writer(folder, "lesson-1", "测试课", disk or Disk(), self.outcomes.put, None)
         self.now = 0
@@ -82,6 +82,11 @@ class Bench:
         self.writer.close(Close(self.now if over else None, end))
         assert isinstance(self.outcomes.get(timeout=30), Closed)
         self.writer.join()
+        if self.writer.lease is not None:
+            self.writer.lease.release()
+
+    def die(self) -> None:
+        """As of kill -9: what was not written is forgotten, the lease is free."""
         if self.writer.lease is not None:
             self.writer.lease.release()
 

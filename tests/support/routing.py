@@ -1,4 +1,4 @@
-"""A router on a bench: real SRTP, a clock turned by hand, and an egress whose datagrams a test can read."""
+"""A router on a bench: real SRTP, a clock turned by hand, and a ring whose datagrams a test can read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from pylibsrtp import Policy, Session
 
 from server.media import plane
 from server.media.plane import Codec, Extension
-from server.media.reference import rtcp, rtp
-from server.media.reference.egress import Egress, ffi
-from server.media.reference.peer import Credentials, Peer
-from server.media.reference.router import Router
-from server.media.reference.srtp import AEAD_AES_128_GCM, Outbound
+from server.media.reference.counters import zeroed
+from server.media.reference.forwarding import rtcp, rtp
+from server.media.reference.forwarding.egress import Egress
+from server.media.reference.forwarding.router import Router
+from server.media.reference.transport.kernel import ffi
+from server.media.reference.transport.peer import Credentials, Peer
+from server.media.reference.transport.ring import Ring
+from server.media.reference.transport.srtp import AEAD_AES_128_GCM, Outbound
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -31,7 +34,7 @@ PUBLISHER_IDS = {Extension.MID: 4, Extension.RID: 10, Extension.REPAIRED_RID: 11
 SUBSCRIBER_IDS = {Extension.MID: 1, Extension.ABS_SEND_TIME: 2}
 
 
-class RecordingEgress(Egress):
+class RecordingRing(Ring):
     """Hands its batches to a list instead of the kernel; ``refusals`` are errno values to answer with first."""
 
     def __init__(self, stats: plane.PlaneStats) -> None:
@@ -102,11 +105,11 @@ class Bench:
 
     def __init__(self, now: int = 1000 * SECOND) -> None:
         self.now = now
-        self.stats = plane.PlaneStats()
+        self.stats = zeroed()
         self.events: list[plane.Event] = []
         self.taps: list[plane.TapItem] = []
-        self.egress = RecordingEgress(self.stats)
-        self.router = Router(self.egress, self.events.append, self.stats, self.taps.append)
+        self.ring = RecordingRing(self.stats)
+        self.router = Router(Egress(self.ring, self.stats), self.events.append, self.stats, self.taps.append)
         self.far: dict[int, Far] = {}
         self._ports: dict[int, Far] = {}
         self.router.tick(self.now, self.wall)
@@ -179,8 +182,8 @@ class Bench:
         self.collect()
 
     def collect(self) -> None:
-        self.egress.flush()
-        datagrams, self.egress.datagrams = self.egress.datagrams, []
+        self.ring.flush()
+        datagrams, self.ring.datagrams = self.ring.datagrams, []
         for port, data in datagrams:
             far = self._ports[port]
             if 192 <= data[1] <= 223:

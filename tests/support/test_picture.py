@@ -7,7 +7,9 @@ import fractions
 import math
 import time
 from array import array
+from pathlib import Path
 
+import av
 from aiortc import MediaStreamTrack
 from av import AudioFrame, VideoFrame
 from PIL import Image
@@ -33,6 +35,16 @@ def tone(position: int) -> AudioFrame:
     frame.planes[0].update(wave.tobytes())
     frame.sample_rate = SAMPLE_RATE
     return frame
+
+
+def record(path: Path, seconds: int = 12) -> None:
+    """The test picture as an MP4 (H.264) with a keyframe each second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"g": str(RATE)})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for number in range(seconds * RATE):
+            container.mux(stream.encode(picture(number)))
+        container.mux(stream.encode())
 
 
 class _Paced(MediaStreamTrack):

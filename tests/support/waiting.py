@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 LIMIT = 30.0
 
@@ -14,3 +14,11 @@ async def until(condition: Callable[[], object], what: str = "", limit: float = 
     while not condition():
         assert time.monotonic() < deadline, f"never: {what or condition}"
         await asyncio.sleep(0.01)
+
+
+async def eventually(condition: Callable[[], Awaitable[object]], what: str = "", limit: float = 2 * LIMIT) -> None:
+    """The same for a condition that has to ask somebody."""
+    deadline = time.monotonic() + limit
+    while not await condition():
+        assert time.monotonic() < deadline, f"never: {what or condition}"
+        await asyncio.sleep(0.1)

@@ -154,7 +154,7 @@ def test_sendrecv_serves_both_roles_and_is_the_default() -> None:
     assert [s.direction for s in parse(watch(text).sdp).media] == ["sendonly", "sendonly"]
 
 
-def test_the_publishers_first_codec_with_its_rtx_alone_is_answered() -> None:
+def test_all_of_a_publishers_codecs_are_answered_for_it_to_choose() -> None:
     both = [
         "m=video 9 UDP/TLS/RTP/SAVPF 98 102 103 96 97",
         "a=mid:1",
@@ -173,8 +173,9 @@ def test_the_publishers_first_codec_with_its_rtx_alone_is_answered() -> None:
     codec = answer.sources[1].codecs[0]
     assert (codec.name, codec.payload_type, codec.rtx_payload_type) == ("H264", 102, 103)
     section = parse(answer.sdp).media[1]
-    assert section.formats == ("102", "103")
-    assert section.fmtps == {102: "packetization-mode=1;profile-level-id=42e01f", 103: "apt=102"}
+    assert section.formats == ("102", "103", "96", "97")
+    assert [codec.name for codec in answer.sources[1].codecs] == ["H264", "VP8"]
+    assert section.fmtps == {102: "packetization-mode=1;profile-level-id=42e01f", 103: "apt=102", 97: "apt=96"}
 
 
 @pytest.mark.parametrize(
@@ -185,9 +186,10 @@ def test_the_publishers_first_codec_with_its_rtx_alone_is_answered() -> None:
         ("packetization-mode=1; profile-level-id=4D0032", True),
         ("profile-level-id=640c1f;packetization-mode=1", True),
         ("packetization-mode=1", True),
-        ("packetization-mode=0;profile-level-id=42e01f", False),
-        ("profile-level-id=42e01f", False),
-        ("", False),
+        ("packetization-mode=0;profile-level-id=42e01f", True),
+        ("packetization-mode=2;profile-level-id=42e01f", False),
+        ("profile-level-id=42e01f", True),
+        ("", True),
         ("packetization-mode=1;profile-level-id=f4001f", False),
         ("packetization-mode=1;profile-level-id=zzzzzz", False),
         ("packetization-mode=1;profile-level-id=4", False),
@@ -201,6 +203,44 @@ def test_h264_profiles(fmtp: str, taken: bool) -> None:
         assert refused(text).code == "no-common-codec"
 
 
+@pytest.mark.parametrize(
+    ("fmtp", "taken"),
+    [("", True), ("profile-level-id=42e01f", True), ("packetization-mode=0;profile-level-id=42e01f", False)],
+)
+def test_a_watcher_without_a_packetization_mode_gets_h264_but_not_one_of_mode_0(fmtp: str, taken: bool) -> None:
+    text = offer(audio("recvonly"), h264(fmtp)).replace("a=sendonly", "a=recvonly")
+    if taken:
+        assert [codec.name for codec in watch(text).sinks[1].codecs] == ["H264"]
+    else:
+        assert refused(text, "watch").code == "no-common-codec"
+
+
+def test_mode_0_is_passed_over_where_mode_1_is_offered() -> None:
+    both = h264("packetization-mode=0;profile-level-id=42e01f", "packetization-mode=1;profile-level-id=42e01f")
+    answer = publish(offer(audio("sendonly"), both))
+    assert [codec.payload_type for codec in answer.sources[1].codecs] == [103]
+
+
+@pytest.mark.parametrize("data_first", [False, True])
+def test_bundle_only_lines_leave_their_transport_to_the_first_of_the_group(data_first: bool) -> None:
+    """RFC 9429, 5.2.1: they carry neither ICE nor DTLS attributes, nor rtcp-mux."""
+    data = ["m=application 9 UDP/DTLS/SCTP webrtc-datachannel", "a=mid:2", *TRANSPORT[:-1], "a=sctp-port:5000"]
+
+    def bare(section: list[str]) -> list[str]:
+        head = section[0].replace(" 9 ", " 0 ")
+        return [head, "a=bundle-only", *(line for line in section[1:] if line not in TRANSPORT)]
+
+    if data_first:
+        text = offer(data, bare(audio("sendonly")), bare(video("sendonly")), session=("a=group:BUNDLE 2 0 1",))
+    else:
+        text = offer(audio("sendonly"), bare(video("sendonly")))
+    answer = publish(text)
+    assert [source.kind for source in answer.sources] == ["audio", "video"]
+    assert answer.open.remote_ufrag == "theirs"
+    assert answer.open.remote_fingerprints == (("sha-256", THEIRS),)
+    assert parse(answer.sdp).bundle == ("0", "1")
+
+
 def test_no_common_codec_names_both_sides() -> None:
     lines = [
         "m=video 9 UDP/TLS/RTP/SAVPF 98 99 45 102",
@@ -211,6 +251,7 @@ def test_no_common_codec_names_both_sides() -> None:
         "a=rtpmap:99 rtx/90000",
         "a=rtpmap:45 AV1/90000",
         H264,
+        "a=fmtp:102 packetization-mode=1;profile-level-id=f4001f",
     ]
     error = refused(offer(audio("sendonly"), lines))
     assert error.code == "no-common-codec"

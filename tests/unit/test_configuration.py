@@ -89,7 +89,7 @@ def test_what_is_wrong_in_the_file_is_named_with_its_line(tmp_path: Path, text: 
 
 def test_an_unknown_variable_of_ours_is_refused_and_others_are_none_of_our_business() -> None:
     load({}, {"PATH": "/bin", "KONGZHON": "x"})
-    with pytest.raises(ConfigError, match="KONGZHONG_HTPP: unknown variable .did you mean KONGZHONG_HTTP"):
+    with pytest.raises(ConfigError, match=r"KONGZHONG_HTPP: unknown variable \(did you mean KONGZHONG_HTTP"):
         load({}, {"KONGZHONG_HTPP": "127.0.0.1:1"})
 
 

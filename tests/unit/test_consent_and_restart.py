@@ -27,7 +27,8 @@ from server.media.plane import (
 )
 from server.media.reference import plane as plane_module
 from server.media.reference.limits import CONSENT_NS, HANDSHAKE_NS, PATH_SILENT_NS
-from server.media.reference.plane import COUNTERS, ReferencePlane
+from server.media.reference.counters import COUNTERS
+from server.media.reference.plane import ReferencePlane
 from tests.support.raw_peer import GENEROUS, Certificate, RawPeer
 
 RECEIVER_REPORT = bytes.fromhex("80c9000111223344")
@@ -160,9 +161,9 @@ async def test_checks_and_srtp_both_keep_a_peer_alive_but_forgeries_do_not(
     clock.ahead_ns += step
     await peer.check()
     clock.ahead_ns += step
-    heard = watched.plane._peers[1].heard_ns
+    heard = watched.plane._peers.get(1).heard_ns
     peer.send_rtcp(RECEIVER_REPORT)
-    await watched.until(lambda: watched.plane._peers[1].heard_ns > heard)
+    await watched.until(lambda: watched.plane._peers.get(1).heard_ns > heard)
     await asyncio.sleep(0.4)
     assert watched.lost() == []
     clock.ahead_ns += step
@@ -247,11 +248,11 @@ async def test_lost_datagrams_do_not_prevent_a_join(watched: Watched, peer: RawP
 
 async def test_restart_keeps_keys_and_moves_media_to_the_new_address(watched: Watched, peer: RawPeer) -> None:
     await join(watched, peer)
-    keys = watched.plane._peers[1].outbound
+    keys = watched.plane._peers.get(1).outbound
     watched.submit(peer.restart_ice(1))
     peer.bind(watched.plane.port)
     await peer.check()
-    moved = watched.plane._peers[1]
+    moved = watched.plane._peers.get(1)
     assert moved.outbound is keys
     assert peer.sock is not None
     assert int.from_bytes(bytes(moved.sockaddr)[2:4], "big") == peer.sock.getsockname()[1]
@@ -337,7 +338,7 @@ async def test_a_new_nat_binding_is_followed_without_a_nomination(
     clock.ahead_ns += PATH_SILENT_NS + 1
     await peer.check(nominate=False)
     assert peer.sock is not None
-    sent_to = bytes(watched.plane._peers[1].sockaddr)
+    sent_to = bytes(watched.plane._peers.get(1).sockaddr)
     assert int.from_bytes(sent_to[2:4], "big") == peer.sock.getsockname()[1]
 
 

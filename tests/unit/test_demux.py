@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.media.reference import demux
+from server.media.reference.transport import demux
 
 
 def test_first_octets_follow_rfc_7983() -> None:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
-from server.media.reference import srtp
-from server.media.reference.dtls import Dtls, State, client_hello_random
-from server.media.reference.identity import Identity
 from server.media.reference.limits import DTLS_MTU, DTLS_OTHER_HELLO_NS, DTLS_RESEND_NS
+from server.media.reference.transport import srtp
+from server.media.reference.transport.dtls import Dtls, State, client_hello_random
+from server.media.reference.transport.identity import Identity
 from tests.support.raw_peer import ANY_PROFILE, SHARED, Certificate, RawPeer
 
 MS = 1_000_000

@@ -10,23 +10,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
-from server.media import plane
 from server.media.plane import Extension
-from server.media.reference import rtcp, rtp, vp8
-from server.media.reference.egress import ffi
-from server.media.reference.lanes import Lane, Lanes
+from server.media.reference.counters import zeroed
+from server.media.reference.forwarding import rtcp, rtp, vp8
+from server.media.reference.forwarding.egress import Egress
+from server.media.reference.forwarding.lanes import Lane, Lanes
 from server.media.reference.limits import LANES
-from server.media.reference.srtp import AEAD_AES_128_GCM, AES128_CM_SHA1_80, Outbound
-from tests.support.routing import MS, Bench, RecordingEgress, packet, vp8_payload
+from server.media.reference.transport.kernel import ffi
+from server.media.reference.transport.srtp import AEAD_AES_128_GCM, AES128_CM_SHA1_80, Outbound
+from tests.support.routing import MS, Bench, RecordingRing, packet, vp8_payload
 
 WORD = st.integers(0, 0xFFFFFFFF)
 OFFSETS = st.lists(st.tuples(WORD, WORD, st.integers(0, 0x7FFF), st.integers(0, 255)), min_size=1, max_size=LANES)
 
 
-def egress() -> RecordingEgress:
-    stats = plane.PlaneStats()
-    stats.counters.update(rtp_out=0, rtp_out_bytes=0)
-    return RecordingEgress(stats)
+def egress() -> tuple[Egress, RecordingRing]:
+    stats = zeroed()
+    ring = RecordingRing(stats)
+    return Egress(ring, stats), ring
 
 
 def lane(number: int, key: bytes, offsets: tuple[int, int, int, int], profile: object = AEAD_AES_128_GCM) -> Lane:
@@ -42,16 +43,16 @@ def lane(number: int, key: bytes, offsets: tuple[int, int, int, int], profile: o
 def test_every_lane_gets_its_own_numbers(
     offsets: list[tuple[int, int, int, int]], sequence: int, timestamp: int, picture: int, tl0: int
 ) -> None:
-    out, key = egress(), os.urandom(28)
+    (out, ring), key = egress(), os.urandom(28)
     lanes = Lanes([lane(number, key, each) for number, each in enumerate(offsets)])
     payload = vp8_payload(picture, tl0, key=False)
     descriptor = vp8.parse(payload)
     assert descriptor is not None
     out.fan_out(lanes, rtp.FIXED.pack(0x80, 96, 0, 0, 0) + payload, sequence, timestamp, False, descriptor, 12)
-    out.flush()
+    ring.flush()
     policy = Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=AEAD_AES_128_GCM.libsrtp)
-    assert len(out.datagrams) == len(offsets)
-    for number, ((to, data), each) in enumerate(zip(out.datagrams, offsets, strict=True)):
+    assert len(ring.datagrams) == len(offsets)
+    for number, ((to, data), each) in enumerate(zip(ring.datagrams, offsets, strict=True)):
         assert to == number
         expected = rtp.FIXED.pack(
             0x80, 96, sequence + each[0] & 0xFFFF, timestamp + each[1] & 0xFFFFFFFF, 1000 + number
@@ -60,38 +61,38 @@ def test_every_lane_gets_its_own_numbers(
 
 
 def test_profiles_of_different_trailers_stand_side_by_side() -> None:
-    out = egress()
+    out, ring = egress()
     keys = [os.urandom(28), os.urandom(30), os.urandom(28)]
     profiles = [AEAD_AES_128_GCM, AES128_CM_SHA1_80, AEAD_AES_128_GCM]
     nothing = (0, 0, 0, 0)
     lanes = Lanes([lane(n, key, nothing, profile) for n, (key, profile) in enumerate(zip(keys, profiles, strict=True))])
     out.fan_out(lanes, rtp.FIXED.pack(0x80, 96, 0, 0, 0) + bytes(700), 5, 6, False)
-    out.flush()
-    assert [len(data) for _, data in out.datagrams] == [728, 722, 728]
+    ring.flush()
+    assert [len(data) for _, data in ring.datagrams] == [728, 722, 728]
 
 
 def test_what_libsrtp_refuses_is_left_out_and_the_others_go() -> None:
-    out, key = egress(), os.urandom(28)
+    (out, ring), key = egress(), os.urandom(28)
     lanes = Lanes([lane(number, key, (0, 0, 0, 0)) for number in range(5)])
     single = Lanes([lane(9, key, (0, 0, 0, 0))])
     single.sessions, single.ssrcs = [lanes.sessions[1]], lanes.ssrcs[1:2]
     packet_ = rtp.FIXED.pack(0x80, 96, 0, 0, 0) + bytes(300)
     out.fan_out(single, packet_, 5, 6, False)
     out.fan_out(lanes, packet_, 5, 6, False)  # lane 1 has sent number 5 already
-    out.flush()
-    assert [to for to, _ in out.datagrams] == [9, 0, 4, 2, 3]
-    assert out._stats.drops["history"] == 1
-    assert out._stats.counters["rtp_out"] == 5
+    ring.flush()
+    assert [to for to, _ in ring.datagrams] == [9, 0, 4, 2, 3]
+    assert ring._drops["history"] == 1
+    assert out._counters["rtp_out"] == 5
 
 
 def test_what_no_datagram_holds_is_dropped_and_counted() -> None:
-    out, key = egress(), os.urandom(28)
+    (out, ring), key = egress(), os.urandom(28)
     lanes = Lanes([lane(number, key, (0, 0, 0, 0)) for number in range(3)])
     out.fan_out(lanes, bytes(1530), 5, 6, False)
-    out.queue_datagram(lanes._keep[0], 16, bytes(2000))
-    out.flush()
-    assert out.datagrams == []
-    assert out._stats.drops["socket"] == 4
+    ring.datagram(lanes._keep[0], 16, bytes(2000))
+    ring.flush()
+    assert ring.datagrams == []
+    assert ring._drops["socket"] == 4
 
 
 def test_extensions_are_rebuilt_for_the_subscriber() -> None:

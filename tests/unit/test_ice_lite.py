@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.media.reference import limits
-from server.media.reference.ice import IceLite
-from server.media.reference.peer import Credentials, Peer
-from server.media.reference.stun import looks_like_stun, read_request
+from server.media.reference.transport.ice import IceLite
+from server.media.reference.transport.peer import Credentials, Peer
+from server.media.reference.transport.stun import looks_like_stun, read_request
 
 SECOND = 1_000_000_000
 CREDENTIALS = Credentials(b"ours", b"a password of ours")
@@ -249,6 +249,19 @@ def test_a_peer_that_is_removed_is_unknown_with_all_its_credentials_and_paths(ic
     assert not ice.paths
     assert ice.check(check(), HOME, 2).verdict == "unknown"
     assert ice.check(check(RENEWED), HOME, 3).verdict == "unknown"
+
+
+def test_everybody_who_is_sent_elsewhere_from_now_on_is_named(ice: IceLite, peer: Peer) -> None:
+    """Who forwards to a peer keeps its address; an address that went over to another client must not be used again."""
+    other = Peer(2, RENEWED, 0)
+    ice.add(other)
+    assert ice.check(check(), HOME, 1).moved == (peer,)
+    assert ice.check(check(), HOME, 2).moved == ()
+    assert ice.check(check(nominate=True), ROAD, 3).moved == (peer,)
+    assert ice.check(check(RENEWED), ROAD, 4).moved == (other, peer)
+    assert bytes(peer.sockaddr) == HOME
+    assert ice.check(check(RENEWED), HOME, 5).moved == (other, peer)
+    assert peer.sockaddr is None
 
 
 # --- anything at all --------------------------------------------------------------------------------------------

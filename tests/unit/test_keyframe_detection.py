@@ -12,8 +12,8 @@ from aiortc.codecs.vpx import Vp8Encoder, VpxPayloadDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.media.reference import h264, vp8
-from server.media.reference.codecs import look
+from server.media.reference.forwarding import h264, vp8
+from server.media.reference.forwarding.codecs import look
 
 SLICE = b"\x61" + bytes(20)
 IDR = b"\x65" + bytes(20)

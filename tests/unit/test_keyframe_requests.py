@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 from server.media.plane import RequestKeyframe
-from server.media.reference import rtcp
-from server.media.reference.keyframes import KeyframeRequests
+from server.media.reference.forwarding import rtcp
+from server.media.reference.forwarding.keyframes import KeyframeRequests
 from tests.support.routing import MS, RIDS, Bench, Camera
 
 

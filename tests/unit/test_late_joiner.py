@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.media.plane import RemoveSink, SinkLive
-from server.media.reference import rtcp
+from server.media.reference.forwarding import rtcp
 from server.media.reference.limits import BURST_SLICE
 from tests.support.routing import H264, Bench, Camera, forward_in_time, gapless, packet, picture_of
 
@@ -155,7 +155,7 @@ def test_the_cache_is_bounded() -> None:
     for _ in range(4000):
         camera.frame(count=2)
         bench.pass_time(1)
-    stream = bench.router._sources[1].streams[""]
+    stream = bench.router.wiring.sources[1].streams[""]
     assert len(stream.history) <= 2000
     assert stream.history.octets <= 2 << 20
     assert stream.history.keyframe is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.media.plane import SetLayer, SinkLayer, SourceLayers, SourceSilent
-from server.media.reference import rtcp
+from server.media.reference.forwarding import rtcp
 from tests.support.routing import (
     OPUS,
     RIDS,

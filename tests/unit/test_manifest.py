@@ -22,7 +22,7 @@ from recorder.manifest import (
     TrackLayout,
     TrackRange,
 )
-from recorder.recover import Plan, survey
+from recorder.repair import Plan, survey
 
 HEADER, PIECE = b"h" * 100, b"p" * 1000
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.media.plane import BindSink, Codec
-from server.media.reference import rtcp
-from server.media.reference.nack import Missing
+from server.media.reference.forwarding import rtcp
+from server.media.reference.forwarding.nack import Missing
 from tests.support.routing import (
     MS,
     OPUS,

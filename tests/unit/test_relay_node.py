@@ -40,6 +40,9 @@ WATCH = offer(audio("recvonly"), video("recvonly"))
 VOICE = offer(audio("sendonly"), session=())
 H264_LINES = ["a=rtpmap:102 H264/90000", "a=fmtp:102 packetization-mode=1;profile-level-id=42e01f"]
 H264_VIDEO = ["m=video 9 UDP/TLS/RTP/SAVPF 102", "a=mid:1", "a=DIRECTION", *TRANSPORT, *H264_LINES]
+BOTH_CODECS = offer(
+    audio("sendonly"), [line.replace("SAVPF 96", "SAVPF 96 102") for line in video("sendonly", *H264_LINES)]
+)
 SIMULCAST = load("chromium-publish-simulcast-vp8")
 LAYERS = (Layer("l", 150_000, 320, 180), Layer("m", 500_000, 640, 360), Layer("h", 1_500_000, 1280, 720))
 FRESH = "a=ice-ufrag:fresh\r\na=ice-pwd:" + "f" * 24 + "\r\n"
@@ -376,6 +379,36 @@ async def test_taps_follow_the_publications(scene: Scene) -> None:
     }
     await scene.node.close_lesson("lesson")
     assert not scene.plane.taps
+
+
+async def test_the_packets_tell_which_of_the_agreed_codecs_it_is(scene: Scene) -> None:
+    await scene.node.open_lesson("lesson", "Title", RecorderRef("unix:/nowhere/at/all"))
+    published = await scene.publish(sdp=BOTH_CODECS)
+    vp8, both = await scene.watch("vp8"), await scene.watch("both", BOTH_CODECS.replace("sendonly", "recvonly"))
+    await scene.watch("h264", h264("recvonly"))
+    gone, stays = scene.transport(vp8), scene.sink(both)
+    await scene.events()
+    scene.layers(published, (Layer("", 500_000),), "H264")
+    assert [command.transport for command in scene.plane.said(CloseTransport)] == [gone]
+    assert relay.ConnectionDown("lesson", "vp8", "no-common-codec") in await scene.events()
+    assert scene.plane.bound[stays] == scene.source(published)
+    assert sorted(command.codecs[0].name for command in scene.plane.taps.values()) == ["H264", "opus"]
+    assert {scene.plane.bound[tap] for tap in scene.plane.taps} == {
+        scene.source(published),
+        scene.source(published, "audio"),
+    }
+    assert (await refused(scene.watch("late"))).extra == {"offered": ["VP8"], "accepted": ["H264"]}
+
+
+async def test_a_recorded_track_goes_on_when_its_codec_may_come_again(scene: Scene) -> None:
+    await scene.node.open_lesson("lesson", "Title", RecorderRef("unix:/nowhere/at/all"))
+    scene.layers(await scene.publish(sdp=BOTH_CODECS), (Layer("", 500_000),), "H264")
+    before = dict(scene.plane.taps)
+    again = await scene.publish("again", BOTH_CODECS)
+    scene.layers(again, (Layer("", 500_000),), "H264")
+    assert scene.plane.taps == before
+    assert {scene.plane.bound[tap] for tap in before} == {scene.source(again), scene.source(again, "audio")}
+    assert not [event for event in await scene.events() if isinstance(event, relay.ConnectionDown)]
 
 
 async def test_a_recorder_that_comes_late_gets_what_is_published(scene: Scene) -> None:

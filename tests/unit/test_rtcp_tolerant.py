@@ -7,7 +7,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.media.reference import rtcp
+from server.media.reference.forwarding import rtcp
 from tests.support.routing import Bench
 
 WORD = st.integers(0, 0xFFFFFFFF)

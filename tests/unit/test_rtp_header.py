@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.media.plane import Extension
-from server.media.reference import rtp
+from server.media.reference.forwarding import rtp
 
 ELEMENTS = st.lists(
     st.tuples(st.integers(1, 255), st.binary(min_size=0, max_size=40)), max_size=6, unique_by=lambda pair: pair[0]

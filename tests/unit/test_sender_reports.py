@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from server.media.plane import LineReport
-from server.media.reference import rtcp
+from server.media.reference.forwarding import rtcp
 from tests.support.routing import MS, OPUS, SECOND, Bench, Camera, packet
 
 CLOCK = 1_000_000_000 * SECOND
@@ -161,7 +161,7 @@ def test_the_line_report_tells_loss_round_trip_and_estimate(rtt_ms: float) -> No
     room = Classroom()
     room.run(2)
     report = room.reports(room.video)[-1]
-    left = next(at for lsr, at in room.bench.router._sinks[1].last_report if lsr == report.ntp >> 16 & 0xFFFFFFFF)
+    left = next(at for lsr, at in room.bench.router.wiring.sinks[1].last_report if lsr == report.ntp >> 16 & 0xFFFFFFFF)
     hold = 700 * MS - round(rtt_ms * MS)
     room.bench.now = left + 700 * MS
     blocks = [

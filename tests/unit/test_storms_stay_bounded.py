@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from server.media.plane import RemoveSource
-from server.media.reference import rtcp
+from server.media.reference.forwarding import rtcp
 from tests.support.routing import RIDS, Bench, Camera, gapless, packet, vp8_payload
 
 
@@ -127,7 +127,7 @@ def test_everybody_gone_means_nothing_kept() -> None:
     for number in (1, 2, 3):
         bench.router.forget(bench.far[number].peer)
     router = bench.router
-    assert not (router._ports or router._sources or router._sinks)
+    assert not (router.wiring.ports or router.wiring.sources or router.wiring.sinks)
     assert (bench.stats.sources, bench.stats.sinks) == (0, 0)
     bench.rtp(camera.peer, camera.packets()[0])
     assert bench.stats.counters["junk"] == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.media.plane import AddTap, BindSink, Codec, RemoveSink, TapClock, TapPacket
-from server.media.reference import rtcp, rtp
+from server.media.reference.forwarding import rtcp, rtp
 from tests.support.routing import (
     OPUS,
     RIDS,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.media.plane import BindSink
-from server.media.reference import vp8
+from server.media.reference.forwarding import vp8
 from tests.support.routing import Bench, Camera, gapless, picture_of, tl0_of
 
 

@@ -1,6 +1,7 @@
 """Offers of real clients get answers that their senders can use; whatever a mutation makes of them, one error at most.
 
-The Chromium ones were taken from Chromium; OBS, GStreamer, FFmpeg, pion and Firefox are modelled on what these send.
+Taken from Chromium, pion 4.2, str0m 0.25, werift 0.24, node-datachannel 0.33 and GStreamer 1.22; OBS, FFmpeg and
+Firefox are modelled on what these send.
 """
 
 from __future__ import annotations
@@ -30,16 +31,25 @@ PUBLISHERS = {
     "chromium-sendrecv-datachannel": ("opus", 111, "VP8", 96, 97, (), ("0", "1")),
     "obs-publish": ("opus", 111, "H264", 96, None, (), ("0", "1")),
     "obs-publish-simulcast": ("opus", 111, "H264", 96, None, ("0", "1", "2"), ("0", "1")),
-    "gstreamer-publish": ("opus", 98, "H264", 96, 97, (), ("video0", "audio1")),
+    "gstreamer-publish": ("opus", 97, "H264", 96, None, (), ("video0", "audio1")),
+    "libdatachannel-publish": ("opus", 111, "H264", 96, None, (), ("audio", "video")),
+    "pion-publish": ("opus", 111, "VP8", 96, 97, (), ("0", "1")),
+    "str0m-publish": ("opus", 111, "VP8", 96, 97, (), ("8S3", "bpl")),
+    "werift-publish": ("opus", 96, "VP8", 97, None, (), ("0", "1")),
     "ffmpeg-publish": ("opus", 111, "H264", 106, None, (), ("0", "1")),
 }
+WITHOUT_RTX = ("gstreamer-watch", "libdatachannel-watch-datachannel", "werift-watch")
 WATCHERS = {
     # name: video payload types in order
+    "gstreamer-watch": [101, 102],
+    "libdatachannel-watch-datachannel": [96],
+    "str0m-watch-datachannel": [96, 127, 108, 123, 114],
+    "werift-watch": [97],
     "chromium-watch": [96, 102, 108, 116],
     "chromium-watch-max-bundle": [96, 102, 108, 116],
     "chromium-sendrecv-datachannel": [96, 102, 108, 116],
     "firefox-watch": [120, 126],
-    "pion-watch": [96, 102, 106, 127],
+    "pion-watch": [96, 102, 106, 127, 112],
 }
 
 
@@ -75,9 +85,24 @@ def test_a_watcher_is_answered(name: str) -> None:
     answer = watch(load(name))
     sinks = {sink.kind: sink for sink in answer.sinks}
     assert [codec.payload_type for codec in sinks["video"].codecs] == WATCHERS[name]
-    assert all(codec.rtx_payload_type is not None for codec in sinks["video"].codecs)
+    assert all((codec.rtx_payload_type is None) == (name in WITHOUT_RTX) for codec in sinks["video"].codecs)
     assert [codec.name for codec in sinks["audio"].codecs] == ["opus"]
     assert Extension.RID not in sinks["video"].extensions
+
+
+@pytest.mark.parametrize("name", ["pion-publish", "str0m-publish"])
+def test_an_encoder_of_h264_finds_it_in_the_answer_to_its_long_list(name: str) -> None:
+    answer = publish(load(name))
+    assert {codec.name for codec in answer.sources[-1].codecs} | {codec.name for codec in answer.sources[0].codecs} == {
+        "H264",
+        "VP8",
+        "opus",
+    }
+    for section in parse(answer.sdp).media:
+        if section.media == "video":
+            assert all(
+                "packetization-mode=1" in section.fmtps[pt] for pt, m in section.rtpmaps.items() if m.name == "H264"
+            )
 
 
 def test_a_screen_without_sound_is_answered() -> None:
@@ -101,7 +126,7 @@ def test_a_watchers_h264_follows_the_publishers_profile() -> None:
     sent = publish(load("ffmpeg-publish")).sources[1].codecs[0]
     assert h264_profile(sent) == 0x64
     pion = {sink.kind: sink for sink in watch(load("pion-watch")).sinks}
-    assert prefer(pion["video"].codecs, sent)[0].payload_type == 127
+    assert prefer(pion["video"].codecs, sent)[0].payload_type == 112
     assert [codec.payload_type for codec in prefer(sinks["video"].codecs, sent)] == [102, 108, 116, 96]
 
 

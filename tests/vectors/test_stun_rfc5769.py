@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from server.media.reference import stun
+from server.media.reference.transport import stun
 
 PASSWORD = b"VOkJxbRl1RmTxUk/WvJxBt"
 TRANSACTION = bytes.fromhex("b7e7a701bc34d686fa87dfae")

@@ -34,8 +34,10 @@ export function timeTicks(from, to, count) {
 }
 
 export class Chart {
-  /** `lines`: [{name, key}] with a key of the texts each; `format` turns a value into words, `tick` for the axis; `least`: the
-   *  smallest top. */
+  /**
+   * `lines`: [{name, key}] with a key of the texts each; `format` turns a value into words, `tick` does for the axis;
+   * `least` is the smallest top.
+   */
   constructor({ title, lines, format, tick = format, least = 1 }) {
     this.lines = lines;
     this.format = format;
@@ -75,18 +77,22 @@ export class Chart {
     const from = Math.min(to - 60, ...(times.length ? [Math.min(...times)] : []));
     const levels = ticks(Math.max(this.least, ...all.map(([, value]) => value)));
     const top = levels[levels.length - 1];
-    const plot = { x: MARGIN.left, y: MARGIN.top, w: width - MARGIN.left - MARGIN.right, h: HEIGHT - MARGIN.top - MARGIN.bottom };
+    const [w, h] = [width - MARGIN.left - MARGIN.right, HEIGHT - MARGIN.top - MARGIN.bottom];
+    const plot = { x: MARGIN.left, y: MARGIN.top, w, h };
     this.x = (time) => plot.x + ((time - from) / (to - from)) * plot.w;
     this.y = (value) => plot.y + plot.h - (value / top) * plot.h;
     this.time = (x) => from + ((x - plot.x) / plot.w) * (to - from);
     const parts = [];
     for (const level of levels) {
-      parts.push(shape('line', { class: 'grid', x1: plot.x, x2: plot.x + plot.w, y1: this.y(level), y2: this.y(level) }));
-      parts.push(shape('text', { class: 'tick', x: plot.x - 6, y: this.y(level) + 4, 'text-anchor': 'end' }, this.tick(level)));
+      const y = this.y(level);
+      parts.push(shape('line', { class: 'grid', x1: plot.x, x2: plot.x + plot.w, y1: y, y2: y }));
+      parts.push(shape('text', { class: 'tick', x: plot.x - 6, y: y + 4, 'text-anchor': 'end' }, this.tick(level)));
     }
     for (const time of timeTicks(from, to, Math.max(2, Math.floor(plot.w / 90)))) {
-      const anchor = this.x(time) < plot.x + 16 ? 'start' : this.x(time) > plot.x + plot.w - 16 ? 'end' : 'middle';
-      parts.push(shape('text', { class: 'tick', x: this.x(time), y: HEIGHT - 6, 'text-anchor': anchor }, timeOfDay(time * 1000)));
+      const x = this.x(time);
+      const anchor = x < plot.x + 16 ? 'start' : x > plot.x + plot.w - 16 ? 'end' : 'middle';
+      const place = { class: 'tick', x, y: HEIGHT - 6, 'text-anchor': anchor };
+      parts.push(shape('text', place, timeOfDay(time * 1000)));
     }
     this.lines.forEach(({ name }, index) => parts.push(...this.drawLine(name, index, plot)));
     parts.push(...this.drawPointer(plot));
@@ -97,7 +103,8 @@ export class Chart {
   drawLine(name, index, plot) {
     const points = this.points(name);
     if (!points.length) return [];
-    const path = points.map(([time, value], at) => `${at ? 'L' : 'M'}${this.x(time).toFixed(1)} ${this.y(value).toFixed(1)}`).join('');
+    const spot = ([time, value]) => `${this.x(time).toFixed(1)} ${this.y(value).toFixed(1)}`;
+    const path = `M${points.map(spot).join('L')}`;
     const floor = plot.y + plot.h;
     const ends = [this.x(points[0][0]), this.x(points[points.length - 1][0])];
     const area = `${path}L${ends[1].toFixed(1)} ${floor}L${ends[0].toFixed(1)} ${floor}Z`;
@@ -112,7 +119,8 @@ export class Chart {
   nearest(name) {
     const points = this.points(name);
     if (this.at === null) return points[points.length - 1] || null;
-    return points.reduce((best, each) => (!best || Math.abs(each[0] - this.at) < Math.abs(best[0] - this.at) ? each : best), null);
+    const distance = (point) => Math.abs(point[0] - this.at);
+    return points.reduce((best, each) => (best && distance(best) <= distance(each) ? best : each), null);
   }
 
   drawPointer(plot) {
@@ -122,7 +130,8 @@ export class Chart {
     const marks = this.lines.map(({ name }, index) => [this.nearest(name), index]).filter(([point]) => point);
     return [
       shape('line', { class: 'pointer', x1: x, x2: x, y1: plot.y, y2: plot.y + plot.h }),
-      ...marks.map(([point, index]) => shape('circle', { class: `dot line-${index}`, cx: this.x(point[0]), cy: this.y(point[1]), r: 4 })),
+      ...marks.map(([[time, value], index]) =>
+        shape('circle', { class: `dot line-${index}`, cx: this.x(time), cy: this.y(value), r: 4 })),
     ];
   }
 

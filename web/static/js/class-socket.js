@@ -21,7 +21,9 @@ export class ClassSocket extends EventTarget {
     this.ahead = 0; // ms that the server's clock is ahead of ours: a school's machine may be minutes off
     this.backoff = new Backoff();
     /** What is known now; publications by `name/kind`, seats by name. */
-    this.snapshot = { lesson: null, publications: new Map(), seats: new Map(), counts: null, recording: null, layer: null };
+    this.snapshot = {
+      lesson: null, publications: new Map(), seats: new Map(), counts: null, recording: null, layer: null,
+    };
   }
 
   start() {

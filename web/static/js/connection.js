@@ -1,6 +1,6 @@
 /**
- * One WHIP or WHEP connection that keeps itself alive (RFC 9725): POST, ICE restart by PATCH when the line drops, a new
- * POST when that does not help, DELETE when the page goes. The single invariant: at most one peer, one resource.
+ * One WHIP or WHEP connection that keeps itself alive (RFC 9725): POST, ICE restart by PATCH when the line drops, a
+ * new POST when that does not help, DELETE when the page goes. The single invariant: at most one peer, one resource.
  *
  * States: idle → connecting → up → (restoring → up)* → waiting → connecting …; refused and closed are final.
  */
@@ -223,7 +223,8 @@ async function connected(peer, ms) {
   while (performance.now() < until) {
     if (peer.connectionState === 'connected') return true;
     if (peer.connectionState === 'closed') return false;
-    await Promise.race([sleep(250), new Promise((done) => peer.addEventListener('connectionstatechange', done, { once: true }))]);
+    const change = new Promise((done) => peer.addEventListener('connectionstatechange', done, { once: true }));
+    await Promise.race([sleep(250), change]);
   }
   return peer.connectionState === 'connected';
 }

@@ -58,7 +58,8 @@ export class Desk extends EventTarget {
   /** A cable was pulled, or the system took the device away. */
   lost(track) {
     if (!this.devices || !this.devices.getTracks().includes(track)) return;
-    this.dispatchEvent(new CustomEvent('trouble', { detail: track.kind === 'audio' ? 'teach.lost.mic' : 'teach.lost.camera' }));
+    const detail = track.kind === 'audio' ? 'teach.lost.mic' : 'teach.lost.camera';
+    this.dispatchEvent(new CustomEvent('trouble', { detail }));
     this.changed();
   }
 

@@ -5,13 +5,14 @@ import { icon } from './icons.js';
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 
-/** `make('p.note', {key: 'a.text'}, child, …)`: key and values are said, `label` names it, the rest are attributes. */
+/** `make('p.note', {key, …}, child, …)`: `key` is said with `values`, `name` labels, the rest are attributes. */
 export function make(what, { key, values, name, on = {}, ...attributes } = {}, ...children) {
   const [tag, ...classes] = what.split('.');
   const element = document.createElement(tag);
   if (classes.length) element.className = classes.join(' ');
   for (const [attribute, value] of Object.entries(attributes)) {
-    if (value !== undefined && value !== null && value !== false) element.setAttribute(attribute, value === true ? '' : value);
+    if (value === undefined || value === null || value === false) continue;
+    element.setAttribute(attribute, value === true ? '' : value);
   }
   for (const [event, handler] of Object.entries(on)) element.addEventListener(event, handler);
   if (key) say(element, key, values);

@@ -62,7 +62,7 @@ export const has = (key) => texts[key] !== undefined;
 
 /** Let an element say a text, now and after a change of language. Untouched when it says it already (aria-live). */
 export function say(element, key, values) {
-  element.dataset.i18n = key;
+  if (element.dataset.i18n !== key) element.dataset.i18n = key;
   parameters.set(element, values);
   const text = t(key, values);
   if (element.textContent !== text) element.textContent = text;

@@ -4,9 +4,19 @@ const NS = 'http://www.w3.org/2000/svg';
 
 const PATHS = {
   mic: ['M12 3a3 3 0 0 1 3 3v5a3 3 0 0 1-6 0V6a3 3 0 0 1 3-3z', 'M6 11a6 6 0 0 0 12 0', 'M12 17v4', 'M9 21h6'],
-  'mic-off': ['M9 9v2a3 3 0 0 0 4.5 2.6', 'M15 10V6a3 3 0 0 0-5.7-1.3', 'M6 11a6 6 0 0 0 9.4 5', 'M18 11c0 1-.2 1.9-.6 2.7', 'M12 17v4', 'M9 21h6', 'M4 3l16 18'],
-  camera: ['M3 7.5A1.5 1.5 0 0 1 4.5 6h9A1.5 1.5 0 0 1 15 7.5v9a1.5 1.5 0 0 1-1.5 1.5h-9A1.5 1.5 0 0 1 3 16.5z', 'M15 10.5l6-3.5v10l-6-3.5'],
-  'camera-off': ['M9.5 6h4A1.5 1.5 0 0 1 15 7.5v4', 'M14.6 17.5c-.3.3-.7.5-1.1.500h-9A1.5 1.5 0 0 1 3 16.5v-9A1.5 1.5 0 0 1 4.5 6H5', 'M15 10.5l6-3.5v10l-3-1.7', 'M4 3l16 18'],
+  'mic-off': [
+    'M9 9v2a3 3 0 0 0 4.5 2.6', 'M15 10V6a3 3 0 0 0-5.7-1.3', 'M6 11a6 6 0 0 0 9.4 5',
+    'M18 11c0 1-.2 1.9-.6 2.7', 'M12 17v4', 'M9 21h6', 'M4 3l16 18',
+  ],
+  camera: [
+    'M3 7.5A1.5 1.5 0 0 1 4.5 6h9A1.5 1.5 0 0 1 15 7.5v9a1.5 1.5 0 0 1-1.5 1.5h-9A1.5 1.5 0 0 1 3 16.5z',
+    'M15 10.5l6-3.5v10l-6-3.5',
+  ],
+  'camera-off': [
+    'M9.5 6h4A1.5 1.5 0 0 1 15 7.5v4',
+    'M14.6 17.5c-.3.3-.7.5-1.1.500h-9A1.5 1.5 0 0 1 3 16.5v-9A1.5 1.5 0 0 1 4.5 6H5',
+    'M15 10.5l6-3.5v10l-3-1.7', 'M4 3l16 18',
+  ],
   pause: ['M8 5v14', 'M16 5v14'],
   play: ['M7 5l12 7-12 7z'],
   screen: ['M3 5h18v12H3z', 'M12 17v4', 'M8 21h8', 'M12 13V8.5', 'M9.5 10.5L12 8l2.5 2.5'],
@@ -20,7 +30,10 @@ const PATHS = {
   search: ['M10.5 4a6.5 6.5 0 1 1 0 13 6.5 6.5 0 0 1 0-13z', 'M15.5 15.5L20 20'],
   download: ['M12 4v11', 'M7.5 11l4.5 4.5 4.5-4.5', 'M4 20h16'],
   stop: ['M6 6h12v12H6z'],
-  people: ['M9 5a3 3 0 1 1 0 6 3 3 0 0 1 0-6z', 'M3 19c0-3.5 2.5-5.5 6-5.5s6 2 6 5.5', 'M16 6a2.5 2.5 0 0 1 0 5', 'M17.5 14c2.2.600 3.5 2.4 3.5 5'],
+  people: [
+    'M9 5a3 3 0 1 1 0 6 3 3 0 0 1 0-6z', 'M3 19c0-3.5 2.5-5.5 6-5.5s6 2 6 5.5', 'M16 6a2.5 2.5 0 0 1 0 5',
+    'M17.5 14c2.2.6 3.5 2.4 3.5 5',
+  ],
   check: ['M5 12.5l4.5 4.5L19 7.5'],
   warn: ['M12 4l9.5 16h-19z', 'M12 10v4.5', 'M12 17.3v.2'],
   cross: ['M6 6l12 12', 'M18 6L6 18'],
@@ -38,8 +51,11 @@ function shape(tag, attributes) {
   return element;
 }
 
+const drawing = (name, size) =>
+  shape('svg', { class: name, viewBox: `0 0 ${size} ${size}`, 'aria-hidden': 'true', focusable: 'false' });
+
 export function icon(name) {
-  const svg = shape('svg', { class: 'icon', viewBox: '0 0 24 24', 'aria-hidden': 'true', focusable: 'false' });
+  const svg = drawing('icon', 24);
   svg.dataset.name = name;
   for (const d of PATHS[name] || []) svg.append(shape('path', { d }));
   return svg;
@@ -47,7 +63,10 @@ export function icon(name) {
 
 /** How a seat is: a colour and a shape, so that neither is needed to tell them apart. */
 const MARKS = {
-  watching: [['circle', { cx: 8, cy: 8, r: 6.5, class: 'full' }], ['path', { d: 'M5 8.3l2.2 2.2L11.2 6', class: 'cut' }]],
+  watching: [
+    ['circle', { cx: 8, cy: 8, r: 6.5, class: 'full' }],
+    ['path', { d: 'M5 8.3l2.2 2.2L11.2 6', class: 'cut' }],
+  ],
   poor: [['path', { d: 'M8 1.5l7 13H1z', class: 'full' }], ['path', { d: 'M8 6v4M8 12.2v.3', class: 'cut' }]],
   connecting: [['circle', { cx: 8, cy: 8, r: 6, class: 'dash' }]],
   waiting: [['circle', { cx: 8, cy: 8, r: 6, class: 'ring' }]],
@@ -55,14 +74,14 @@ const MARKS = {
 };
 
 export function seatMark(state) {
-  const svg = shape('svg', { class: `mark mark-${state}`, viewBox: '0 0 16 16', 'aria-hidden': 'true', focusable: 'false' });
+  const svg = drawing(`mark mark-${state}`, 16);
   for (const [tag, attributes] of MARKS[state] || MARKS.waiting) svg.append(shape(tag, attributes));
   return svg;
 }
 
 /** Our mark: a practice cell (the grid a child learns to write in) under an arc of sky. */
 export function brandMark() {
-  const svg = shape('svg', { class: 'brand-mark', viewBox: '0 0 32 32', 'aria-hidden': 'true', focusable: 'false' });
+  const svg = drawing('brand-mark', 32);
   svg.append(
     shape('rect', { x: 2, y: 2, width: 28, height: 28, rx: 4, class: 'cell' }),
     shape('path', { d: 'M16 4v24M4 16h24', class: 'guide' }),

@@ -35,9 +35,13 @@ export function mergeSeries(before, said) {
   return merged;
 }
 
-export const newestOf = (series) => Math.max(0, ...Object.values(series).map((points) => (points.length ? points[points.length - 1][0] : 0)));
+/** The time of the newest point, in seconds; 0 before the first. */
+export function newestOf(series) {
+  const last = (points) => (points.length ? points[points.length - 1][0] : 0);
+  return Math.max(0, ...Object.values(series).map(last));
+}
 
-/** `unrecorded`: how many polls in a row found a live lesson without a recorder; the first moment of a lesson is one. */
+/** `unrecorded`: polls in a row with a live lesson that nothing records; the first moment of a lesson is one. */
 export function alertsOf({ recorder, loss, latency_ms: latency }, unrecorded) {
   const { failing = 0, buffering = 0 } = recorder.states || {};
   const alerts = [];

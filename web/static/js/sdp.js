@@ -3,7 +3,7 @@
 const lines = (sdp) => sdp.split(/\r?\n/).filter(Boolean);
 const first = (all, prefix) => (all.find((line) => line.startsWith(prefix)) || '').slice(prefix.length);
 
-/** The body of a PATCH that restarts ICE (RFC 9725, 4.3.3): our new credentials, no candidates (the peer is ICE-lite). */
+/** The body of a PATCH that restarts ICE (RFC 9725, 4.3.3): our new credentials; ICE-lite needs no candidates. */
 export function restartFragment(offer) {
   const all = lines(offer);
   const media = all.findIndex((line) => line.startsWith('m='));
@@ -50,7 +50,8 @@ export function voiceOpus(sdp, bitrate) {
   };
   const present = new RegExp(`a=fmtp:${payload} ([^\\r\\n]*)`);
   if (present.test(sdp)) return sdp.replace(present, (_, given) => write(given));
-  return sdp.replace(new RegExp(`(a=rtpmap:${payload} [^\\r\\n]*)(\\r?\\n)`), (_, map, end) => `${map}${end}${write('')}${end}`);
+  const map = new RegExp(`(a=rtpmap:${payload} [^\\r\\n]*)(\\r?\\n)`);
+  return sdp.replace(map, (_, line, end) => `${line}${end}${write('')}${end}`);
 }
 
 /** ICE servers from Link headers (RFC 9725, 4.6). */

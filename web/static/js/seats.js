@@ -16,7 +16,8 @@ export class SeatList {
 
   update(seats) {
     const classrooms = [...seats].filter(({ role }) => WATCHERS.has(role));
-    classrooms.sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || a.seat.localeCompare(b.seat, 'zh-CN'));
+    const rank = ({ state }) => ORDER.indexOf(state);
+    classrooms.sort((a, b) => rank(a) - rank(b) || a.seat.localeCompare(b.seat, 'zh-CN'));
     const known = new Set(classrooms.map(({ seat }) => seat));
     for (const [seat, row] of this.rows) {
       if (known.has(seat)) continue;
@@ -26,12 +27,14 @@ export class SeatList {
     classrooms.forEach((seat, index) => {
       const row = this.rows.get(seat.seat) || this.add(seat.seat);
       this.draw(row, seat);
-      if (this.root.children[index] !== row.element) this.root.insertBefore(row.element, this.root.children[index] || null);
+      const there = this.root.children[index] || null;
+      if (there !== row.element) this.root.insertBefore(row.element, there);
     });
   }
 
   add(seat) {
-    const row = { mark: make('span.seat-mark'), name: make('span.seat-name'), word: make('span.seat-word'), note: make('span.seat-note') };
+    const [mark, name, word, note] = ['mark', 'name', 'word', 'note'].map((part) => make(`span.seat-${part}`));
+    const row = { mark, name, word, note };
     sayPlain(row.name, seat);
     row.name.title = seat;
     row.element = make('li.seat', {}, row.mark, row.name, row.word, row.note);
@@ -46,8 +49,9 @@ export class SeatList {
       row.element.dataset.state = seat.state;
       say(row.word, `seat.state.${seat.state}`);
     }
-    if (seat.state === 'poor' && seat.loss > 0.005) say(row.note, 'seat.loss', { percent: () => number(seat.loss * 100, 1) });
-    else if (seat.latency_ms) say(row.note, 'seat.latency', { seconds: () => number(seat.latency_ms / 1000, 1) });
+    if (seat.state === 'poor' && seat.loss > 0.005) {
+      say(row.note, 'seat.loss', { percent: () => number(seat.loss * 100, 1) });
+    } else if (seat.latency_ms) say(row.note, 'seat.latency', { seconds: () => number(seat.latency_ms / 1000, 1) });
     else sayPlain(row.note, '');
   }
 }

@@ -41,7 +41,7 @@ export function setTitle(...parts) {
 }
 
 /** A panel for somebody without a usable link: says why, takes a pasted one. */
-export function linkPanel(root, page) {
+export function linkPanel(root) {
   const field = $('input', root);
   const trouble = $('[role=alert]', root);
   $('form', root).addEventListener('submit', (event) => {
@@ -53,9 +53,7 @@ export function linkPanel(root, page) {
       return;
     }
     say(trouble, 'link.opening');
-    const same = new URL(target, location.href).pathname === location.pathname;
-    location.assign(target);
-    if (same && !page) location.reload();
+    location.assign(target); // another fragment of this very page: `takePass` hears of it and loads anew
   });
 }
 

@@ -18,7 +18,8 @@ export function slateTrack(words) {
     pen.textAlign = 'center';
     pen.font = '600 64px "Noto Serif CJK SC", "Songti SC", SimSun, serif';
     pen.fillText(words(), WIDTH / 2, HEIGHT / 2, WIDTH - 120);
-    pen.fillRect(WIDTH / 2 - 60, HEIGHT / 2 + 60, 30 + ((tick % 4) * 30), 4); // encoders send nothing for a still picture
+    // Something moves: encoders send nothing for a still picture.
+    pen.fillRect(WIDTH / 2 - 60, HEIGHT / 2 + 60, 30 + (tick % 4) * 30, 4);
     tick += 1;
   };
   draw();

@@ -64,7 +64,8 @@ export async function openScreen() {
   const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { max: 15 } }, audio: true });
   const video = stream.getVideoTracks()[0];
   video.contentHint = 'detail';
-  return { video, audio: stream.getAudioTracks()[0] || null, stop: () => stream.getTracks().forEach((track) => track.stop()) };
+  const stop = () => stream.getTracks().forEach((track) => track.stop());
+  return { video, audio: stream.getAudioTracks()[0] || null, stop };
 }
 
 /** A video file, played in `element` (whose controls the teacher uses) and sent from there. */

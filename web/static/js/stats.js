@@ -122,20 +122,17 @@ const share = (lost, received) => (lost > 0 && lost + received > 0 ? lost / (los
 
 /** How the teacher's uplink does: rate, loss, and what holds the picture back. */
 export function readUplink(report) {
-  const found = { layers: 0, active: 0, limit: 'none', loss: 0, rtt: NaN, bytes: 0, frames: 0, height: 0, available: NaN };
+  const found = { active: 0, limit: 'none', loss: 0, rtt: NaN, bytes: 0, height: 0 };
   for (const entry of report.values()) {
     if (entry.type === 'outbound-rtp' && entry.kind === 'video') {
-      found.layers += 1;
       if (entry.framesPerSecond > 0) found.active += 1;
       found.bytes += entry.bytesSent || 0;
-      found.frames += entry.framesEncoded || 0;
       found.height = Math.max(found.height, entry.framesPerSecond > 0 ? entry.frameHeight || 0 : 0);
       if (['cpu', 'bandwidth'].includes(entry.qualityLimitationReason)) found.limit = entry.qualityLimitationReason;
     } else if (entry.type === 'remote-inbound-rtp') {
       found.loss = Math.max(found.loss, entry.fractionLost || 0);
     } else if (entry.type === 'candidate-pair' && entry.nominated) {
       if (entry.currentRoundTripTime !== undefined) found.rtt = entry.currentRoundTripTime * 1000;
-      if (entry.availableOutgoingBitrate !== undefined) found.available = entry.availableOutgoingBitrate;
     }
   }
   return found;

@@ -28,8 +28,9 @@ export class Uplink extends EventTarget {
     } else {
       const found = readUplink(await peer.getStats());
       const now = performance.now();
-      if (this.last && this.peer === peer) this.rate = Math.max(0, ((found.bytes - this.last.bytes) * 8000) / (now - this.at));
-      else this.since = now;
+      if (this.last && this.peer === peer) {
+        this.rate = Math.max(0, ((found.bytes - this.last.bytes) * 8000) / (now - this.at));
+      } else this.since = now;
       [this.last, this.peer, this.at] = [found, peer, now];
       this.words = this.judge(found, now - this.since);
     }

@@ -6,8 +6,8 @@ const SETTLED = 5; // s in which a connection may still climb to its layer
 
 /** The layers of the picture that is on, lowest first. */
 export function layersOf(publications) {
-  for (const each of publications.values()) if (each.kind === 'video' && each.publication === 'camera') return each.layers || [];
-  return [];
+  const camera = publications.get('camera/video');
+  return (camera && camera.layers) || [];
 }
 
 const alive = (publications, kind) =>

@@ -30,7 +30,8 @@ export class Watcher extends Connection {
     this.wish = rid;
     if (!this.location) return true;
     const headers = { 'Content-Type': 'application/json' };
-    const response = await this.ask(`${this.location}/layer`, { method: 'POST', headers, body: JSON.stringify({ rid }) });
+    const body = JSON.stringify({ rid });
+    const response = await this.ask(`${this.location}/layer`, { method: 'POST', headers, body });
     return response.ok;
   }
 }

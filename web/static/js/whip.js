@@ -25,17 +25,18 @@ export function encodings(height, screen = false) {
 
 /** H.264 first (recordings become MP4, which plays everywhere), VP8 second, and what repairs them. */
 function preferH264(transceiver) {
-  const all = (window.RTCRtpReceiver.getCapabilities && RTCRtpReceiver.getCapabilities('video') || { codecs: [] }).codecs;
+  if (!transceiver.setCodecPreferences || !RTCRtpReceiver.getCapabilities) return;
+  const all = RTCRtpReceiver.getCapabilities('video').codecs;
   const rank = ({ mimeType, sdpFmtpLine = '' }) => {
     if (mimeType === 'video/H264') {
       if (!sdpFmtpLine.includes('packetization-mode=1')) return null;
-      return sdpFmtpLine.includes('profile-level-id=42e0') ? 0 : sdpFmtpLine.includes('profile-level-id=4200') ? 1 : null;
+      return { '42e0': 0, 4200: 1 }[(/profile-level-id=(\w{4})/.exec(sdpFmtpLine) || [])[1]] ?? null; // baseline only
     }
     return { 'video/VP8': 2, 'video/rtx': 3 }[mimeType] ?? null;
   };
   const wanted = all.map((codec) => [rank(codec), codec]).filter(([order]) => order !== null);
   wanted.sort(([a], [b]) => a - b);
-  if (wanted.length && transceiver.setCodecPreferences) transceiver.setCodecPreferences(wanted.map(([, codec]) => codec));
+  if (wanted.length) transceiver.setCodecPreferences(wanted.map(([, codec]) => codec));
 }
 
 export class Publisher extends Connection {

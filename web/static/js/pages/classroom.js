@@ -15,6 +15,13 @@ const STUCK = 15; // s without picture and voice from a teacher who sends: begin
 const BARS = 28;
 const KINDS = { live: 'live', poor: 'poor', voice: 'poor', reconnecting: 'bad', refused: 'bad' };
 const SHOWING = new Set(['live', 'poor', 'voice']);
+const KEYS = [
+  ['F', 'class.key.full'],
+  ['M', 'class.key.mute'],
+  ['↑ ↓', 'class.key.volume'],
+  ['L', 'class.key.layer'],
+  ['?', 'class.key.help'],
+];
 const at = (id) => document.getElementById(id);
 
 let pass;
@@ -26,7 +33,7 @@ let state = 'loading';
 let everLive = false;
 let blocked = false;
 let tries = 0;
-const fresh = () => ({ frames: 0, still: 0, voices: 0, voiceStill: 0, loss: 0, height: 0, age: 0, wish: null });
+const fresh = () => ({ frames: 0, still: 0, voices: 0, voiceStill: 0, loss: 0, height: 0, age: 0 });
 let line = fresh();
 
 // --- what is known → what is said ------------------------------------------------------------------------------------
@@ -113,7 +120,8 @@ function onSample() {
   line.loss = line.loss * 0.7 + now.loss * 0.3;
   line.height = now.height;
   const sent = [...socket.snapshot.publications.values()].some((each) => !each.silent);
-  if (sent && line.still > STUCK && line.voiceStill > STUCK && document.visibilityState === 'visible') watcher.kick();
+  const stuck = sent && Math.min(line.still, line.voiceStill) > STUCK;
+  if (stuck && document.visibilityState === 'visible') watcher.kick();
   render();
 }
 
@@ -168,9 +176,8 @@ function wakeChrome() {
   document.body.dataset.chrome = 'shown';
   clearTimeout(hideTimer);
   hideTimer = setTimeout(() => {
-    if (SHOWING.has(state) && at('layers').hidden && !at('keys').open && !at('chrome').querySelector(':focus-visible')) {
-      document.body.dataset.chrome = 'hidden';
-    }
+    const busy = !at('layers').hidden || at('keys').open || at('chrome').querySelector(':focus-visible');
+    if (SHOWING.has(state) && !busy) document.body.dataset.chrome = 'hidden';
   }, HIDE_AFTER);
 }
 
@@ -197,8 +204,9 @@ function changeVolume(value) {
 }
 
 async function toggleFull() {
+  const page = document.documentElement;
   if (document.fullscreenElement) await document.exitFullscreen();
-  else if (document.documentElement.requestFullscreen) await document.documentElement.requestFullscreen().catch(() => {});
+  else if (page.requestFullscreen) await page.requestFullscreen().catch(() => {});
   else if (at('video').webkitEnterFullscreen) at('video').webkitEnterFullscreen(); // iPhone knows only this
 }
 
@@ -208,10 +216,13 @@ function drawFull() {
 }
 
 function drawLayers() {
-  const layers = [...layersOf(socket.snapshot.publications)].sort((a, b) => b.height - a.height || b.bitrate - a.bitrate);
+  const layers = [...layersOf(socket.snapshot.publications)];
+  layers.sort((a, b) => b.height - a.height || b.bitrate - a.bitrate);
   const names = layers.length > 2 ? ['high', 'middle', 'low'] : ['high', 'low'];
   const choices = [{ rid: null, name: 'auto', height: 0 }];
-  if (layers.length > 1) layers.forEach(({ rid, height }, index) => choices.push({ rid, height, name: names[Math.min(index, names.length - 1)] }));
+  if (layers.length > 1) {
+    layers.forEach(({ rid, height }, at) => choices.push({ rid, height, name: names[Math.min(at, names.length - 1)] }));
+  }
   at('layers').replaceChildren(...choices.map(({ rid, name, height }) => {
     const note = height ? make('span.menu-note', { key: 'class.layer.lines', values: { height } }) : null;
     const checked = String(watcher.wish === rid);
@@ -279,8 +290,8 @@ function wireControls() {
   });
   for (const type of ['pointermove', 'pointerdown']) document.addEventListener(type, wakeChrome);
   document.addEventListener('keydown', onKey);
-  const keys = [['F', 'class.key.full'], ['M', 'class.key.mute'], ['↑ ↓', 'class.key.volume'], ['L', 'class.key.layer'], ['?', 'class.key.help']];
-  at('key-list').append(...keys.flatMap(([key, words]) => [make('dt', {}, make('kbd', {}, key)), make('dd', { key: words })]));
+  const explain = ([key, words]) => [make('dt', {}, make('kbd', {}, key)), make('dd', { key: words })];
+  at('key-list').append(...KEYS.flatMap(explain));
   drawFull();
   drawVolume();
   wakeChrome();
@@ -332,7 +343,9 @@ openPage(async () => {
     line.still = 0;
     render();
   });
-  for (const type of ['state', 'welcome', 'lesson', 'publication', 'unpublished']) socket.addEventListener(type, render);
+  for (const type of ['state', 'welcome', 'lesson', 'publication', 'unpublished']) {
+    socket.addEventListener(type, render);
+  }
   wireControls();
   animateVoice();
   tickClock();

@@ -11,8 +11,9 @@ const SHOWN = 6;
 
 openPage(async () => {
   // The four characters of the name stand in the cells a child learns to write in, in every language.
-  at('cells').append(...[...t('brand.characters')].map((character) => make('span.cell', {}, make('span.cell-letter', {}, character))));
-  linkPanel(at('paste').parentElement, 'home');
+  const cell = (character) => make('span.cell', {}, make('span.cell-letter', {}, character));
+  at('cells').append(...[...t('brand.characters')].map(cell));
+  linkPanel(at('paste').parentElement);
   try {
     const { resources } = await api(`/api/library?limit=${SHOWN}`);
     at('cards').replaceChildren(...resources.map((each) => card(each, null)));

@@ -28,7 +28,13 @@ const CHARTS = [
   { title: 'ops.chart.lessons', lines: [{ name: 'lessons', key: 'ops.tile.lessons' }], format: plain, least: 4 },
   { title: 'ops.chart.seats', lines: [{ name: 'seats', key: 'ops.tile.seats' }], format: plain, least: 5 },
   { title: 'ops.chart.joins', lines: [{ name: 'joins', key: 'ops.tile.joins' }], format: plain, least: 5 },
-  { title: 'ops.chart.latency', lines: [{ name: 'latency_p50', key: 'ops.p50' }, { name: 'latency_p99', key: 'ops.p99' }], format: ms, tick: plain, least: 200 },
+  {
+    title: 'ops.chart.latency',
+    lines: [{ name: 'latency_p50', key: 'ops.p50' }, { name: 'latency_p99', key: 'ops.p99' }],
+    format: ms,
+    tick: plain,
+    least: 200,
+  },
   { title: 'ops.chart.loss', lines: [{ name: 'loss', key: 'ops.tile.loss' }], format: percent, least: 0.05 },
   { title: 'ops.chart.lag', lines: [{ name: 'lag', key: 'ops.tile.lag' }], format: ms, tick: plain, least: 1000 },
 ];
@@ -91,10 +97,15 @@ async function drawLessons() {
 
 function addRow(lesson) {
   const row = { title: make('span'), state: make('span.state-pill'), since: make('span'), lesson };
-  row.toggle = make('button.quiet', { type: 'button', key: 'ops.seats.show', 'aria-expanded': 'false', on: { click: () => toggle(row) } });
+  const on = { click: () => toggle(row) };
+  row.toggle = make('button.quiet', { type: 'button', key: 'ops.seats.show', 'aria-expanded': 'false', on });
   row.body = make('div.drill');
   row.detail = make('tr.detail', { hidden: true }, make('td', { colspan: 4 }, row.body));
-  row.head = make('tr', {}, make('th', { scope: 'row' }, row.title), make('td', {}, row.state), make('td', {}, row.since), make('td.last', {}, row.toggle));
+  row.head = make('tr', {},
+    make('th', { scope: 'row' }, row.title),
+    make('td', {}, row.state),
+    make('td', {}, row.since),
+    make('td.last', {}, row.toggle));
   at('lessons').append(row.head, row.detail);
   rows.set(lesson.id, row);
   return row;
@@ -113,7 +124,8 @@ function toggle(row) {
 async function drawSeats(row) {
   let connections;
   try {
-    ({ connections } = await api(`/api/lessons/${encodeURIComponent(row.lesson.id)}/connections`, { token: pass.token }));
+    const path = `/api/lessons/${encodeURIComponent(row.lesson.id)}/connections`;
+    ({ connections } = await api(path, { token: pass.token }));
   } catch (problem) {
     row.body.replaceChildren(make('p.empty', {}, problem.message));
     return;

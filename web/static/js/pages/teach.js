@@ -1,20 +1,20 @@
 /** The teacher's page: check the devices, teach, see who is there, end the lesson. */
 
 import { api } from '../api.js';
+import { awaitArchive } from '../archive.js';
 import { ClassSocket } from '../class-socket.js';
 import { Desk } from '../desk.js';
-import { $, make, setIcon, show } from '../dom.js';
+import { DeviceCheck } from '../device-check.js';
+import { $, setIcon, show } from '../dom.js';
 import { changes, clock, number, say, sayPlain, t } from '../i18n.js';
-import { Meter, wakeAudio } from '../meter.js';
+import { wakeAudio } from '../meter.js';
 import { SeatList, countsOf } from '../seats.js';
 import { hoursLeft, keepAwake, link, linkPanel, openPage, setTitle } from '../shell.js';
-import { listDevices, remember } from '../sources.js';
 import { takePass } from '../token.js';
 import { Uplink } from '../uplink.js';
 import { Watcher } from '../whep.js';
 import { Publisher } from '../whip.js';
 
-const POLL_ARCHIVE = 2_000; // ms
 const TEACHING = 'kongzhong.teaching.';
 const at = (id) => document.getElementById(id);
 
@@ -22,8 +22,9 @@ let pass;
 let socket;
 let desk;
 let uplink = null;
+let joined = false; // this lesson was on already: a new connection is a reconnection
+let check;
 let phase = 'loading';
-let meter = null;
 
 function setPhase(next) {
   phase = next;
@@ -43,57 +44,6 @@ function turnAway(heading, lead) {
 function notice(key, values) {
   show(at('notice'), Boolean(key));
   if (key) say(at('notice'), key, values);
-}
-
-// --- devices -------------------------------------------------------------------------------------------------------
-
-async function openDesk(camera, microphone) {
-  const trouble = await desk.open(camera, microphone);
-  show(at('trouble'), Boolean(trouble));
-  if (trouble) say(at('trouble'), trouble);
-  show(at('again'), Boolean(trouble) && trouble !== 'device.insecure');
-  at('start').disabled = !desk.devices;
-  if (!desk.devices) return false;
-  if (!meter) meter = new Meter();
-  meter.listen(desk.devices);
-  await fillPickers();
-  return true;
-}
-
-async function fillPickers() {
-  const { cameras, microphones } = await listDevices();
-  fill(at('camera-pick'), cameras, desk.camera, 'teach.camera.none');
-  fill(at('mic-pick'), microphones, desk.microphone, 'teach.microphone.none');
-}
-
-function fill(picker, devices, track, noneKey) {
-  const used = track ? track.getSettings().deviceId : '';
-  const options = devices.map(({ deviceId, label }, index) => {
-    const option = make('option', { value: deviceId });
-    if (label) sayPlain(option, label);
-    else say(option, 'teach.device', { number: index + 1 });
-    option.selected = deviceId === used;
-    return option;
-  });
-  picker.replaceChildren(...(options.length ? options : [make('option', { key: noneKey })]));
-  picker.disabled = options.length < 2;
-}
-
-function watchMeter() {
-  const bars = [$('.meter-fill', at('meter')), at('live-meter')];
-  let heard = 0;
-  let quietSince = performance.now();
-  const step = (now) => {
-    const level = meter ? meter.level() : 0;
-    heard = Math.max(level, heard * 0.92);
-    for (const bar of bars) bar.style.transform = `scaleX(${heard.toFixed(3)})`;
-    at('meter').setAttribute('aria-valuenow', String(Math.round(heard * 100)));
-    if (level > 0.35) quietSince = now;
-    const quiet = now - quietSince > 4000;
-    say(at('meter-words'), !desk.microphone ? 'teach.meter.none' : quiet ? 'teach.meter.quiet' : 'teach.meter.good');
-    requestAnimationFrame(step);
-  };
-  requestAnimationFrame(step);
 }
 
 // --- teaching ------------------------------------------------------------------------------------------------------
@@ -146,21 +96,32 @@ function drawLine(publisher) {
     show(at('trouble'), true);
     sayPlain(at('trouble'), problem.message);
   }
-  const veil = { connecting: publisher.joined ? 'teach.reconnecting' : 'teach.connecting', waiting: 'teach.reconnecting', restoring: 'teach.reconnecting' }[state];
-  if (state === 'up') publisher.joined = true;
+  if (state === 'up') joined = true;
+  const again = joined ? 'teach.reconnecting' : 'teach.connecting';
+  const veil = { connecting: again, waiting: 'teach.reconnecting', restoring: 'teach.reconnecting' }[state];
   show(at('veil'), Boolean(veil));
   if (veil) say(at('veil-words'), veil);
   drawState();
 }
 
+/** Whether the lesson is on: for the teacher by the own line, for an assistant by what the server says. */
+function isLive() {
+  const { lesson } = socket.snapshot;
+  if (pass.role === 'assistant') return Boolean(lesson) && lesson.state === 'live';
+  return Boolean(desk.publisher) && desk.publisher.state === 'up';
+}
+
+function stateKey(live) {
+  if (phase === 'ended') return 'teach.state.ended';
+  if (live) return 'teach.state.live';
+  if (phase === 'live' && pass.role !== 'assistant') return 'teach.state.connecting';
+  return socket.state === 'open' ? 'teach.state.ready' : 'teach.state.joining';
+}
+
 function drawState() {
   const { lesson } = socket.snapshot;
-  const live = phase === 'live' && desk.publisher && desk.publisher.state === 'up';
-  const key = phase === 'ended' ? 'teach.state.ended'
-    : live ? 'teach.state.live'
-      : phase === 'live' ? 'teach.state.connecting'
-        : socket.state === 'open' ? 'teach.state.ready' : 'teach.state.joining';
-  say(at('state'), key);
+  const live = phase === 'live' && isLive();
+  say(at('state'), stateKey(live));
   at('state').dataset.kind = live ? 'live' : phase === 'live' ? 'poor' : 'calm';
   if (lesson) {
     sayPlain(at('title'), lesson.title);
@@ -197,7 +158,8 @@ function drawPeople() {
   });
   seatList.update(socket.snapshot.seats.values());
   show(at('people-empty'), seatList.rows.size === 0);
-  say(at('arrived'), counts.classrooms ? 'teach.arrived' : 'teach.arrived.none', { count: () => number(counts.classrooms) });
+  const arrived = counts.classrooms ? 'teach.arrived' : 'teach.arrived.none';
+  say(at('arrived'), arrived, { count: () => number(counts.classrooms) });
 }
 
 let seatList;
@@ -219,9 +181,11 @@ function drawControls() {
   const preview = at('preview');
   const track = film ? null : desk.shown;
   const current = preview.srcObject && preview.srcObject.getVideoTracks()[0];
-  if (pass.role !== 'assistant' && (current || null) !== track) preview.srcObject = track ? new MediaStream([track]) : null;
-  const words = desk.paused ? 'teach.stage.paused' : !desk.shown ? (desk.devices ? 'teach.stage.voiceonly' : 'teach.stage.none') : null;
-  show(at('stage-note'), Boolean(words) && pass.role !== 'assistant');
+  if (pass.role === 'assistant') return;
+  if ((current || null) !== track) preview.srcObject = track ? new MediaStream([track]) : null;
+  const missing = desk.devices ? 'teach.stage.voiceonly' : 'teach.stage.none';
+  const words = desk.paused ? 'teach.stage.paused' : desk.shown ? null : missing;
+  show(at('stage-note'), Boolean(words));
   if (words) say(at('stage-words'), words);
 }
 
@@ -259,27 +223,7 @@ async function finish() {
   setPhase('ended');
   drawState();
   at('to-library').href = link('/library', pass);
-  say(at('archive'), 'teach.archive.making');
-  for (;;) {
-    try {
-      const lesson = await api(`/api/lessons/${encodeURIComponent(pass.lesson)}`, { token: pass.token });
-      const [from, to] = [Date.parse(lesson.started_at), Date.parse(lesson.ended_at)];
-      if (from && to) say(at('ended-lead'), 'teach.ended.lead', { time: clock((to - from) / 1000) });
-      if (lesson.resource) {
-        say(at('archive'), 'teach.archive.ready');
-        at('resource').href = link(`/watch/${lesson.resource}`, pass);
-        show(at('resource'), true);
-        return;
-      }
-      if (!lesson.started_at) {
-        say(at('archive'), 'teach.archive.none');
-        return;
-      }
-    } catch (problem) {
-      if (problem.status === 401 || problem.status === 404) return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, POLL_ARCHIVE));
-  }
+  await awaitArchive(pass, { length: at('ended-lead'), state: at('archive'), open: at('resource') });
 }
 
 // --- beginning -----------------------------------------------------------------------------------------------------
@@ -302,26 +246,18 @@ function listen() {
   changes.addEventListener('change', () => {
     drawState();
     drawPeople();
-    if (desk.devices) fillPickers();
+    if (desk.devices) check.list();
   });
   setInterval(drawElapsed, 500);
 }
 
 function wire() {
   at('start').addEventListener('click', start);
-  at('again').addEventListener('click', () => openDesk());
-  at('camera-pick').addEventListener('change', ({ target }) => {
-    remember('camera', target.value);
-    openDesk(target.value, at('mic-pick').value);
-  });
-  at('mic-pick').addEventListener('change', ({ target }) => {
-    remember('microphone', target.value);
-    openDesk(at('camera-pick').value, target.value);
-  });
   at('mic').addEventListener('click', () => desk.mute(!desk.muted));
   at('pause').addEventListener('click', () => desk.pause(!desk.paused));
   for (const each of document.querySelectorAll('[data-source]')) {
-    each.addEventListener('click', () => (each.dataset.source === 'film' ? at('file').click() : chooseSource(each.dataset.source)));
+    const { source } = each.dataset;
+    each.addEventListener('click', () => (source === 'film' ? at('file').click() : chooseSource(source)));
   }
   at('file').addEventListener('change', ({ target }) => {
     if (target.files[0]) chooseSource('film', target.files[0]);
@@ -333,8 +269,8 @@ function wire() {
   if (navigator.mediaDevices) {
     navigator.mediaDevices.addEventListener('devicechange', async () => {
       const gone = !desk.devices || desk.devices.getTracks().some((track) => track.readyState === 'ended');
-      if (phase === 'check' || gone) await openDesk();
-      else await fillPickers();
+      if (phase === 'check' || gone) await check.open();
+      else await check.list();
     });
   }
 }
@@ -379,6 +315,9 @@ openPage(async () => {
     return;
   }
   setPhase('check');
-  watchMeter();
-  if ((await openDesk()) && wasTeaching() && phase === 'check') await start();
+  check = new DeviceCheck(desk, {
+    trouble: at('trouble'), again: at('again'), start: at('start'), cameras: at('camera-pick'),
+    microphones: at('mic-pick'), meter: at('meter'), words: at('meter-words'), live: at('live-meter'),
+  });
+  if ((await check.open()) && wasTeaching() && phase === 'check') await start();
 });

@@ -14,7 +14,8 @@ const id = decodeURIComponent(location.pathname.split('/').pop());
 let pass;
 let resource;
 
-const mayManage = () => Boolean(pass) && MANAGERS.has(pass.role) && (pass.lesson === resource.lesson || pass.lesson === '*');
+const mayManage = () =>
+  Boolean(pass) && MANAGERS.has(pass.role) && [resource.lesson, '*'].includes(pass.lesson);
 
 function draw() {
   setTitle(resource.title);
@@ -51,7 +52,8 @@ function drawGaps() {
     seconds: () => number(gap.seconds, 1),
   });
   at('gap-list').replaceChildren(...gaps.map((gap) =>
-    make('li', {}, make('button.quiet', { type: 'button', key: gapKey(gap), values: words(gap), on: { click: go(gap) } }))));
+    make('li', {},
+      make('button.quiet', { type: 'button', key: gapKey(gap), values: words(gap), on: { click: go(gap) } }))));
   at('strip').replaceChildren(make('span.strip-played', { id: 'played' }), ...gaps.map((gap) => {
     const mark = make('span.strip-gap');
     mark.style.left = `${(gap.start / resource.duration) * 100}%`;
@@ -60,7 +62,11 @@ function drawGaps() {
   }));
 }
 
-const gapKey = ({ track }) => (['audio', 'video'].includes(track) ? `watch.gap.${track}` : 'watch.gap.both');
+/** Of a track as the recorder names it: "camera/audio". */
+const gapKey = ({ track }) => {
+  const kind = track.split('/').pop();
+  return ['audio', 'video'].includes(kind) ? `watch.gap.${kind}` : 'watch.gap.both';
+};
 
 async function change(body, done) {
   try {
