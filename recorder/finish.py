@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
+import av.container
 import av.error
 
 from recorder import limits, manifest, mux
@@ -250,8 +251,7 @@ def _poster(disk: Disk, folder: Path, run: Run, suffix: str) -> str:
     work = folder / (name + PART)
     try:
         with av.open(str(folder / segment.line.file)) as source:
-            frame = next(source.decode(source.streams[index]))
-            image = frame.to_image()  # type: ignore[union-attr]
+            image = next(_from_keyframe(source, index)).to_image()
     except (av.error.FFmpegError, StopIteration) as error:
         log.warning("no poster of %s: %s", segment.line.file, error)
         return ""
@@ -262,6 +262,15 @@ def _poster(disk: Disk, folder: Path, run: Run, suffix: str) -> str:
         os.fsync(file.fileno())
     disk.rename(work, folder / name)
     return name
+
+
+def _from_keyframe(source: av.container.InputContainer, index: int) -> Iterator[Any]:
+    """Pictures from the first keyframe on: a segment that a restarted recorder began may lead in with others."""
+    found = False
+    for packet in source.demux(source.streams[index]):
+        found = found or packet.is_keyframe
+        if found:
+            yield from packet.decode()
 
 
 def main() -> int:

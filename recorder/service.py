@@ -7,23 +7,19 @@ import asyncio
 import logging
 import resource
 import secrets
-import shutil
 import signal
 import time
 from collections import Counter
 from pathlib import Path
 
 from recorder import limits
+from recorder.adoption import Adoption
 from recorder.disk import Disk
-from recorder.finish import publish
 from recorder.finishing import Finisher
 from recorder.intake import Peer, serve
-from recorder.lease import Busy, Lease
 from recorder.library.catalog import Catalog
 from recorder.limits import S
 from recorder.live import LiveLesson
-from recorder.manifest import Manifest
-from recorder.repair import repair
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +51,14 @@ class RecorderService:
         self._secret = secret
         self._disk = disk or Disk()
         self._live: dict[str, LiveLesson] = {}
-        self._adopted: dict[str, tuple[Path, Manifest, Lease, int]] = {}  # lesson: until when it may come back
         self._lessons: dict[tuple[Peer, int], str] = {}  # by track
         self._connections: set[asyncio.Task[None]] = set()
         self._counters: Counter[str] = Counter()
         self._catalog: Catalog
         self._finisher: Finisher
+        self._adoption: Adoption
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._busy: list[Path] = []
         self._stopped: dict[LiveLesson, asyncio.Event] = {}
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -73,8 +68,8 @@ class RecorderService:
         self._archive.mkdir(mode=0o750, parents=True, exist_ok=True)
         self._catalog = await asyncio.to_thread(Catalog, self._data / "library.db")
         self._finisher = Finisher(self._catalog)
-        for folder in sorted(each for each in self._archive.iterdir() if each.is_dir()):
-            await self._adopt(folder)
+        self._adoption = Adoption(self._archive, self._disk, self._catalog, self._finisher)
+        await self._adoption.take_over(time.monotonic_ns())
         self._server = await self._listen()
         self._tasks = [asyncio.create_task(self._tick()), asyncio.create_task(self._keep())]
 
@@ -90,9 +85,7 @@ class RecorderService:
             live.end(time.monotonic_ns(), ended_wall=None)
         for event in list(self._stopped.values()):
             await event.wait()
-        for _, _, lease, _ in self._adopted.values():
-            lease.release()
-        self._adopted.clear()
+        self._adoption.release()
         await self._finisher.stop()
         for task in list(self._connections):
             task.cancel()
@@ -135,34 +128,6 @@ class RecorderService:
         finally:
             self._connections.discard(task)
 
-    async def _adopt(self, folder: Path) -> None:
-        """Take over what an earlier process left in one folder."""
-        try:
-            lease = Lease(folder)
-        except Busy:
-            self._busy.append(folder)
-            return
-        try:
-            known = await asyncio.to_thread(repair, folder, self._disk, False)
-            if known is None:
-                await asyncio.to_thread(shutil.rmtree, folder)
-                lease.release()
-            elif known.state == "finished":
-                await asyncio.to_thread(publish, self._catalog, folder, known)
-                lease.release()
-            elif known.state == "ended":
-                self._finisher.add(folder, lease, known.head.lesson)
-            else:
-                lesson = known.head.lesson
-                if lesson in self._adopted:  # two recordings of one lesson: the older one has been left for good
-                    older, _, older_lease, _ = self._adopted.pop(lesson)
-                    self._finisher.add(older, older_lease, lesson)
-                self._adopted[lesson] = (folder, known, lease, time.monotonic_ns() + limits.GRACE)
-        except (OSError, ValueError) as error:
-            log.error("recording %s cannot be recovered: %s", folder.name, error)
-            self._counters["recover_failures"] += 1
-            lease.release()
-
     # --- what taps say (intake.Handler) -----------------------------------------------------------------------------
 
     def opened(self, peer: Peer, lesson: str, title: str) -> None:
@@ -177,13 +142,12 @@ class RecorderService:
         live.abandoned = None
 
     def _begin(self, lesson: str, title: str) -> LiveLesson:
-        adopted = self._adopted.pop(lesson, None)
-        if adopted is None:
+        left = self._adoption.claim(lesson)
+        if left is None:
             folder = self._archive / secrets.token_hex(16)
             live = LiveLesson(folder, lesson, title, self._disk, self._closed)
         else:
-            folder, known, lease, _ = adopted
-            live = LiveLesson(folder, lesson, title, self._disk, self._closed, (known, lease))
+            live = LiveLesson(left.folder, lesson, title, self._disk, self._closed, (left.known, left.lease))
         self._live[lesson] = live
         return live
 
@@ -220,9 +184,8 @@ class RecorderService:
 
     def ended(self, peer: Peer, lesson: str) -> None:
         live = self._live.get(lesson)
-        if live is None and (adopted := self._adopted.pop(lesson, None)) is not None:
-            folder, _, lease, _ = adopted
-            self._finisher.add(folder, lease, lesson, {peer})
+        if live is None and (left := self._adoption.claim(lesson)) is not None:
+            self._finisher.add(left.folder, left.lease, lesson, {peer})
             return
         if live is None:  # nothing of it was ever recorded here
             if not self._finisher.notify(lesson, peer):
@@ -261,18 +224,9 @@ class RecorderService:
                 self._say(now)
 
     async def _keep(self) -> None:
-        """Lessons that nobody opened again are over; folders that were another's may be free now."""
         while True:
             await asyncio.sleep(1)
-            now = time.monotonic_ns()
-            for lesson, (folder, _, lease, until) in list(self._adopted.items()):
-                if now > until:
-                    del self._adopted[lesson]
-                    self._finisher.add(folder, lease, lesson)
-            busy, self._busy = self._busy, []
-            for folder in busy:
-                if folder.is_dir():
-                    await self._adopt(folder)
+            await self._adoption.poll(time.monotonic_ns())
 
     def _say(self, now: int) -> None:
         told: set[Peer] = set()
@@ -320,6 +274,7 @@ class RecorderService:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         out: dict[str, float] = dict.fromkeys(COUNTERS, 0)
         out.update(self._counters)
+        out["recover_failures"] = self._adoption.failures
         for live in lives:
             for name, value in live.counters.items():
                 out[name] += value

@@ -57,6 +57,7 @@ class TrackClock:
         self._offset = 0  # ns: wall = timestamp / rate + offset
         self._target = 0
         self._arrivals = WindowedMinimum()
+        self._latest = 0  # arrival less media time of the last access unit, ns
         self._reported = False
         self._slewed_at = 0  # extended timestamp
         self.jumps = 0
@@ -72,27 +73,26 @@ class TrackClock:
         if not -AHEAD < arrival_ns - (media + self._offset) < BEHIND:
             self.jumps += 1
             return self._anchor(extended, arrival_ns)
-        least = self._arrivals.add(arrival_ns - media, arrival_ns)
+        self._latest = arrival_ns - media
+        least = self._arrivals.add(self._latest, arrival_ns)
         if not self._reported:
             self._target = least
         self._slew(extended)
         return media + self._offset
 
     def report(self, timestamp: int, ntp_ns: int, arrival_ns: int) -> None:
-        """Take a sender report; one that contradicts arrivals by seconds is not believed."""
+        """Take a sender report; one that contradicts the last arrival by seconds is not believed."""
         if self._near is None:
             return
         media = self._ns(extend(timestamp, self._near, 32))
         target = self._publisher.translate(ntp_ns, arrival_ns) - media
-        if abs(target - self._offset) > 3 * S:
+        if abs(target - self._latest) > 3 * S:
             return
         self._reported = True
         self._target = target
-        if abs(target - self._offset) > STEP:
-            self._offset = target
 
     def _anchor(self, extended: int, arrival_ns: int) -> int:
-        self._offset = self._target = arrival_ns - self._ns(extended)
+        self._offset = self._target = self._latest = arrival_ns - self._ns(extended)
         self._arrivals = WindowedMinimum()
         self._arrivals.add(self._offset, arrival_ns)
         self._reported = False
@@ -103,7 +103,10 @@ class TrackClock:
         allowed = int(max(0, self._ns(extended - self._slewed_at)) * SLEW)
         self._slewed_at = max(self._slewed_at, extended)
         error = self._target - self._offset
-        self._offset += max(-allowed, min(allowed, error))
+        if abs(error) > STEP:
+            self._offset = self._target
+        else:
+            self._offset += max(-allowed, min(allowed, error))
 
     def _ns(self, timestamp: int) -> int:
         return timestamp * S // self._rate

@@ -146,12 +146,13 @@ class Writer:
         """Cut both files back to what was durable. Where even that fails, ``recover`` does it: the manifest decides."""
         if self._segment is not None:
             with suppress(OSError):
-                try:
-                    if self._good:
+                if self._good:
+                    try:
                         self._segment.cut(self._good)
-                finally:
-                    self._segment.complete() if self._good else self._segment.close()
-                if not self._good:
+                    finally:
+                        self._segment.complete()
+                else:
+                    self._segment.close()
                     self._segment.path.unlink()
             self._segment = self._spec = None
         if self._manifest is not None:

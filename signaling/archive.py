@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from signaling.lesson import Lesson
+from signaling.core.lesson import Lesson
 
 _EAGER_FOR = 600.0  # a 45-minute lesson is in the library within 60 s; ten times that covers a busy machine
 _PATIENT_FOR = 86_400.0  # a recorder repaired the next morning

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from signaling.lesson import Lesson, LessonState, rfc3339
+from signaling.core.lesson import Lesson, LessonState, rfc3339
 
 JSON_PROTOCOL = "kongzhong.v1.json"
 MSGPACK_PROTOCOL = "kongzhong.v1.msgpack"

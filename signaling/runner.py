@@ -11,19 +11,19 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from signaling import commands as c
 from signaling.archive import Archive, ask_again_after
-from signaling.core import Core
-from signaling.hub import Hub
-from signaling.lesson import Lesson
+from signaling.core import commands as c
+from signaling.core.handle import Core
+from signaling.core.lesson import Lesson
+from signaling.http.problems import Problem, from_relay
+from signaling.http.registry import Registry
 from signaling.limits import RELAY_SECONDS
 from signaling.metrics import Metrics
-from signaling.problems import Problem, from_relay
-from signaling.registry import Registry
 from signaling.relay import RecorderRef, Refused, RelayDirectory, RelayPort
 from signaling.series import PerMinute, Series, percentile
 from signaling.settings import SignalingSettings
 from signaling.store import LessonStore
+from signaling.websocket.hub import Hub
 from signaling.writer import Writer
 
 _log = logging.getLogger(__name__)

@@ -9,23 +9,23 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from signaling import openapi
 from signaling.archive import Archive
-from signaling.cors import Cors
-from signaling.edge import problem_middleware
-from signaling.gate import Gate
-from signaling.ice import check_servers
+from signaling.http import openapi
+from signaling.http.cors import Cors
+from signaling.http.edge import problem_middleware
+from signaling.http.gate import Gate
+from signaling.http.ice import check_servers
+from signaling.http.rest import OpsSummary, Rest
+from signaling.http.routes import Operation
+from signaling.http.whep import Whep
+from signaling.http.whip import Whip
 from signaling.metrics import Metrics
 from signaling.relay import RelayDirectory
-from signaling.rest import OpsSummary, Rest
-from signaling.routes import Operation
 from signaling.runner import Runner
 from signaling.settings import SignalingSettings
-from signaling.socket import GOING_AWAY, ClassSocket
 from signaling.store import LessonStore
 from signaling.tokens import Claims, Tokens
-from signaling.whep import Whep
-from signaling.whip import Whip
+from signaling.websocket.socket import GOING_AWAY, ClassSocket
 
 
 class Signaling:

@@ -35,7 +35,7 @@ from sqlalchemy.engine import Engine, RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from signaling.lesson import STATES, TITLE_PATTERN, Lesson, new_lesson
+from signaling.core.lesson import STATES, TITLE_PATTERN, Lesson, new_lesson
 from signaling.limits import TITLE_CHARS
 
 SCHEMA_VERSION = 1

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from signaling.lesson import Lesson
+from signaling.core.lesson import Lesson
 from signaling.limits import PENDING_ATTENDANCE
 from signaling.store import Attendance, LessonStore
 

@@ -18,7 +18,7 @@ from server.app.links import page_links
 from server.app.supervise import Child
 from server.app.texts import CATALOGUE, say
 from server.app.tls import FILE
-from signaling.lesson import Lesson
+from signaling.core.lesson import Lesson
 from signaling.relay import RecorderState
 from signaling.store import LessonStore
 from signaling.tokens import Tokens

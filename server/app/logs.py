@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from aiohttp import web
 
-from signaling.access_log import AccessLogger
+from signaling.http.access_log import AccessLogger
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRETS = re.compile(

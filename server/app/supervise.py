@@ -149,7 +149,6 @@ class Child:
             self.restarts += 1
             await self._spawn_again(backoff)
 
-
     async def _spawn_again(self, backoff: Backoff) -> None:
         """However often it takes: a machine that is short of memory or processes for a moment has them again later."""
         while True:

@@ -4,6 +4,7 @@ changed."""
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from pathlib import Path
 
@@ -12,10 +13,13 @@ import pytest
 from PIL import Image
 
 from recorder.finish import finish, listed_gaps, publish
+from recorder.finishing import Finisher
+from recorder.lease import Lease
 from recorder.library.catalog import Catalog
 from recorder.manifest import GapLine
 from tests.support.lesson_media import S, Source, audio, merged, video
 from tests.support.recorder_bench import Bench, decode, read_manifest
+from tests.support.waiting import until
 
 
 def lesson(folder: Path, codec: str, seconds: float) -> Bench:
@@ -211,3 +215,21 @@ def test_a_ninth_track_is_refused(tmp_path: Path) -> None:
         bench.track(str(number), audio(), f"return-{number}")
     with pytest.raises(ValueError, match="too many"):
         bench.track("8", audio(), "return-8")
+
+
+async def test_a_recording_that_cannot_be_finished_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # one place
+    for name in ("bad", "good"):
+        lesson(tmp_path / name, "VP8", 3).close()
+    (tmp_path / "bad" / "lesson.webm").mkdir()
+    catalog = Catalog(tmp_path / "library.db")
+    finisher = Finisher(catalog)
+    finisher.add(tmp_path / "bad", Lease(tmp_path / "bad"))
+    finisher.add(tmp_path / "good", Lease(tmp_path / "good"))
+    await until(lambda: finisher.finished == 1)
+    assert finisher.failures >= 1
+    assert [each.file for each in catalog.of_lesson("lesson-1")] == ["good/lesson.webm"]
+    await finisher.stop()
+    catalog.close()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import pytest
 
+from recorder.finish import _from_keyframe
 from recorder.repair import repair
 from tests.support.lesson_media import S, Source, Timed, audio, merged, video
-from tests.support.recorder_bench import Bench, decode
+from tests.support.recorder_bench import Bench, decode, read_manifest
 
 
 class Lesson:
@@ -67,6 +69,11 @@ def test_a_new_process_goes_on_in_the_middle_of_a_picture_group(tmp_path: Path, 
     lesson.teach(second, 7)
     assert second.keyframes == []
     check_whole(second, 7)
+    after = read_manifest(second.folder).segments[1]
+    with av.open(str(second.folder / after.line.file)) as source:
+        assert not next(source.demux(source.streams.video[0])).is_keyframe
+    with av.open(str(second.folder / after.line.file)) as source:  # as for a poster
+        assert next(_from_keyframe(source, 0)).width == 320
 
 
 @pytest.mark.parametrize("codec", ["H264", "VP8"])

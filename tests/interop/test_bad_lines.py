@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -32,17 +33,23 @@ async def counter(stage: Stage, name: str) -> float:
     return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} "))
 
 
-@pytest.mark.parametrize("name", ["P1", "P2", "P3", "P5", "P8"])
-async def test_a_watcher_gets_everything_that_a_line_loses(stage: Stage, name: str) -> None:
-    """All but the voice, which nobody sends twice, and what the end of the measurement cuts off."""
-    async with stage.teacher(), ImpairedLine(LINES[name], seed=11) as line, new_session() as session:
-        watcher = Watcher(session, stage.whep(), stage.token("classroom", name), Meters())
-        with over(line):
-            await watcher.start()
-        await until(lambda: watcher.stats().first_keyframe_ms is not None, "the first picture")
-        await until(lambda: watcher.stats().frames > 60, "four seconds of pictures")
-        await until(lambda: not watcher.stats().missing, "every hole filled")
-        await watcher.stop()
+async def test_watchers_get_everything_that_their_lines_lose(stage: Stage) -> None:
+    """All but the voice, which nobody sends twice."""
+    async with stage.teacher(), new_session() as session, contextlib.AsyncExitStack() as stack:
+        watchers = {}
+        for seed, name in enumerate(("P1", "P2", "P3", "P5", "P6", "P8")):
+            line = await stack.enter_async_context(ImpairedLine(LINES[name], seed))
+            watcher = watchers[name] = Watcher(session, stage.whep(), stage.token("classroom", name), Meters())
+            stack.push_async_callback(watcher.stop)
+            with over(line):
+                await watcher.start()
+        for name, watcher in watchers.items():
+            await until(lambda each=watcher: each.stats().first_keyframe_ms is not None, f"the first picture on {name}")
+            await until(lambda each=watcher: each.stats().frames > 90, f"six seconds of pictures on {name}")
+        recovered = {name: watcher.stats().recovered for name, watcher in watchers.items()}
+        assert recovered["P3"] and recovered["P6"], recovered
+        for name, watcher in watchers.items():
+            await until(lambda each=watcher: not each.stats().missing, f"every hole filled on {name}")
 
 
 async def test_a_teacher_on_a_line_that_loses_is_repaired_at_the_relay(stage: Stage) -> None:
@@ -51,13 +58,13 @@ async def test_a_teacher_on_a_line_that_loses_is_repaired_at_the_relay(stage: St
         publisher = Publisher(session, stage.whip(), stage.token("teacher", "teacher"), clip)
         with over(line):
             await publisher.start()
-        await until(lambda: publisher.stats.retransmitted >= 10, "ten packets that the relay asked for")
+        await until(lambda: publisher.stats.retransmitted >= 5, "five packets that the relay asked for")
         async with new_session() as direct:
             watcher = Watcher(direct, stage.whep(), stage.token("classroom", "one"), Meters())
             await watcher.start()
             await until(lambda: watcher.stats().frames > 45, "three seconds of pictures")
             await watcher.stop()
-        assert await counter(stage, "kongzhong_plane_lost_packets_total") <= publisher.stats.retransmitted // 10
+        assert await counter(stage, "kongzhong_plane_rtp_lost_packets_total") == 0
         assert publisher.stats.not_in_history == 0
         await publisher.stop()
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from signaling import bodies
-from signaling.access_log import loggable_path
-from signaling.ice import check_servers
-from signaling.lesson import Lesson
+from signaling.core.lesson import Lesson
+from signaling.http import bodies
+from signaling.http.access_log import loggable_path
+from signaling.http.ice import check_servers
 from signaling.limits import JSON_BYTES, SDP_BYTES
 from signaling.settings import SignalingSettings
 from signaling.texts import TEXTS, language_of, words

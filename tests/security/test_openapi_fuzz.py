@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings, strategies
 from schemathesis.checks import CHECKS
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from signaling import openapi
+from signaling.http import openapi
 from signaling.service import Signaling
 from tests.support.class_server import ClassServer, class_server
 

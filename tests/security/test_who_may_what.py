@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from signaling.lesson import Lesson
+from signaling.core.lesson import Lesson
 from signaling.roles import ROLES, Role
 from signaling.settings import SignalingSettings
 from tests.support.class_server import ClassServer, class_server, fragment, offer

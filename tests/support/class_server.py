@@ -13,9 +13,9 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from signaling.access_log import AccessLogger
 from signaling.archive import Archive
-from signaling.lesson import Lesson
+from signaling.core.lesson import Lesson
+from signaling.http.access_log import AccessLogger
 from signaling.relay import (
     Answer,
     ConnectionDown,

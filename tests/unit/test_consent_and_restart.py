@@ -26,8 +26,8 @@ from server.media.plane import (
     TransportReady,
 )
 from server.media.reference import plane as plane_module
-from server.media.reference.limits import CONSENT_NS, HANDSHAKE_NS, PATH_SILENT_NS
 from server.media.reference.counters import COUNTERS
+from server.media.reference.limits import CONSENT_NS, HANDSHAKE_NS, PATH_SILENT_NS
 from server.media.reference.plane import ReferencePlane
 from tests.support.raw_peer import GENEROUS, Certificate, RawPeer
 

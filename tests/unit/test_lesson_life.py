@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from signaling import commands as c
 from signaling import messages as m
 from signaling import runner
 from signaling.archive import ask_again_after
-from signaling.core import Core
-from signaling.lesson import Lesson, begin, finish, further, new_lesson, rfc3339, shelve
+from signaling.core import commands as c
+from signaling.core.handle import Core
+from signaling.core.lesson import Lesson, begin, finish, further, new_lesson, rfc3339, shelve
 from signaling.relay import (
     ConnectionDown,
     ConnectionUp,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from signaling import commands as c
 from signaling import messages as m
-from signaling.core import Core
-from signaling.lesson import new_lesson
+from signaling.core import commands as c
+from signaling.core.handle import Core
+from signaling.core.lesson import new_lesson
 from signaling.relay import ConnectionDown, LayerInfo, PublicationLive, PublicationSilent, Refused
 from signaling.settings import SignalingSettings
 from tests.support.class_server import ClassServer, class_server, offer, until

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from signaling import commands as c
 from signaling import messages as m
-from signaling.core import Core
-from signaling.lesson import Lesson, new_lesson
+from signaling.core import commands as c
+from signaling.core.handle import Core
+from signaling.core.lesson import Lesson, new_lesson
+from signaling.core.seats import Interval, Seat
 from signaling.limits import INTERVALS_PER_SEAT, SEATS_PER_BATCH, SEATS_PER_LESSON
 from signaling.relay import ConnectionDown, ConnectionUp, FirstFrame, LayerInfo, LayerNow, Line, PublicationLive
-from signaling.seats import Interval, Seat
 from signaling.series import PerMinute, Series, percentile
 from signaling.settings import SignalingSettings
 

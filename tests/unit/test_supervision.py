@@ -91,7 +91,7 @@ async def test_a_child_dies_with_its_parent_however_that_goes() -> None:
         "import os, subprocess, sys, time; "
         f"subprocess.Popen([sys.executable, '-c', {grandchild!r}, str(os.getpid())]); time.sleep(600)"
     )
-    process = subprocess.Popen(python(parent), stdout=subprocess.PIPE, text=True)
+    process = await asyncio.to_thread(subprocess.Popen, python(parent), stdout=subprocess.PIPE, text=True)
     assert process.stdout
     pid = int(await asyncio.to_thread(process.stdout.readline))
     assert alive(pid)
@@ -100,3 +100,18 @@ async def test_a_child_dies_with_its_parent_however_that_goes() -> None:
     process.stdout.close()
     with contextlib.suppress(FileNotFoundError):  # its /proc entry may go while we look
         await until(lambda: not alive(pid))
+
+
+async def test_a_child_that_cannot_be_started_for_a_while_is_started_later(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.symlink_to(sys.executable)
+    child = Child("sleeper", [str(program), "-c", SLEEP])
+    await child.start()
+    first = child.pid
+    assert first
+    program.unlink()
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: child.restarts == 1)
+    program.symlink_to(sys.executable)
+    await until(lambda: child.pid not in (None, first))
+    await child.stop()

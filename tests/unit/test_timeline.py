@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from recorder.limits import MS, S
 from recorder.timeline import PublisherClock, TrackClock, WindowedMinimum
 
@@ -94,3 +96,22 @@ def test_windowed_minimum_forgets() -> None:
     assert least.add(9, 12) == 3
     assert least.add(9, 23) == 9
     assert least.add(6, 100) == 6
+
+
+@pytest.mark.parametrize("reported", [False, True])
+@pytest.mark.parametrize("jump", [-3.5, -2.0, 0.9, 1.5, 3.5, 20.0, -20.0])
+def test_media_time_that_jumps_is_right_again_soon(jump: float, reported: bool) -> None:
+    """As after a computer slept, or of an encoder that was reconfigured: the timestamps leap, the numbers do not."""
+    clock = TrackClock(48_000, PublisherClock())
+    off: list[float] = []
+    for n in range(50 * 60):
+        instant = T0 + n * 20 * MS
+        stamp = n * 960 + (int(jump * 48_000) if n >= 50 * 20 else 0) & 0xFFFFFFFF
+        off.append(abs(clock.place(stamp, instant) - instant) / S)
+        if reported and n % 50 == 10:
+            clock.report(stamp, instant, instant)
+    assert max(off[: 50 * 20]) < 0.01
+    settled = off[50 * (20 + 2 * 10) :]  # two windows later
+    assert max(settled) < 1 and settled[-1] <= settled[0]
+    if abs(jump) > 1:
+        assert max(settled) < 0.1

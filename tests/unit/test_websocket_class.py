@@ -16,10 +16,10 @@ import pytest
 
 from signaling import limits
 from signaling import messages as m
-from signaling.bucket import Bucket
 from signaling.relay import LayerNow, RecorderState
 from signaling.roles import Role
 from signaling.settings import SignalingSettings
+from signaling.websocket.bucket import Bucket
 from tests.support.class_server import ClassServer, class_server, until
 
 PROTOCOLS = ["kongzhong.v1.json", "kongzhong.v1.msgpack"]

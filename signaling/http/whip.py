@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from signaling.connections import Connections
+from signaling.http.connections import Connections
 from signaling.relay import Answer, Offer, RelayPort
 from signaling.roles import PUBLISH
 

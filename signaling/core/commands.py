@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from signaling.lesson import Lesson
+from signaling.core.lesson import Lesson
 from signaling.messages import ServerMessage, Stats
 from signaling.relay import RelayEvent
 from signaling.roles import Role

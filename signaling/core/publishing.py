@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from signaling.core.seats import Connection, SeatKey
 from signaling.limits import PUBLICATIONS_PER_LESSON
 from signaling.messages import LayerView, PublicationView
 from signaling.relay import LayerInfo, PublicationLive, PublicationSilent
-from signaling.seats import Connection, SeatKey
 
 TrackKey = tuple[str, str]  # (publication, kind)
 

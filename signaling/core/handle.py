@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from signaling import commands as c
 from signaling import messages as m
 from signaling import relay as r
-from signaling.lesson import STATES, Lesson, begin, finish, further, shelve
+from signaling.core import commands as c
+from signaling.core.lesson import STATES, Lesson, begin, finish, further, shelve
+from signaling.core.publishing import Publishing
+from signaling.core.seats import Connection, Interval, Seat, SeatKey
 from signaling.limits import (
     CONNECTIONS,
     CONNECTIONS_PER_SEAT,
@@ -20,9 +22,7 @@ from signaling.limits import (
     SEATS_PER_LESSON,
     SOCKETS_PER_SEAT,
 )
-from signaling.publishing import Publishing
 from signaling.roles import HEAR_RECORDING, SEE_SEATS, Role
-from signaling.seats import Connection, Interval, Seat, SeatKey
 from signaling.settings import SignalingSettings
 from signaling.store import Attendance
 

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import msgspec
 
-from signaling.commands import HangUp, Tell
+from signaling.core.commands import HangUp, Tell
+from signaling.core.seats import SeatKey
 from signaling.messages import JSON_PROTOCOL, MSGPACK_PROTOCOL, ServerMessage
-from signaling.seats import SeatKey
 
 ENCODE: dict[str, Callable[[ServerMessage], bytes]] = {
     JSON_PROTOCOL: msgspec.json.Encoder().encode,

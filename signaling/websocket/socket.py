@@ -20,19 +20,19 @@ from aiohttp import WSMsgType, web
 
 from signaling import limits
 from signaling import messages as m
-from signaling.bodies import where
-from signaling.bucket import Bucket
-from signaling.commands import Attach, Detach, End, Reported
-from signaling.cors import Cors
-from signaling.hub import ENCODE
-from signaling.problems import Problem
+from signaling.core.commands import Attach, Detach, End, Reported
+from signaling.core.seats import SeatKey
+from signaling.http.bodies import where
+from signaling.http.cors import Cors
+from signaling.http.problems import Problem
+from signaling.http.routes import Operation, Parameter, Success
+from signaling.http.whep import choose_layer
 from signaling.roles import END
-from signaling.routes import Operation, Parameter, Success
 from signaling.runner import Runner
-from signaling.seats import SeatKey
 from signaling.texts import Language, language_of, words
 from signaling.tokens import Claims, TokenError, Tokens
-from signaling.whep import choose_layer
+from signaling.websocket.bucket import Bucket
+from signaling.websocket.hub import ENCODE
 
 _log = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@ from collections.abc import Awaitable
 import msgspec
 from aiohttp import web
 
-from signaling import bodies
-from signaling.connections import LESSON, SECRET, Connections
+from signaling.http import bodies
+from signaling.http.connections import LESSON, SECRET, Connections
+from signaling.http.problems import Problem
+from signaling.http.registry import Handle
+from signaling.http.routes import Body, Operation, Success
 from signaling.messages import Rid
-from signaling.problems import Problem
-from signaling.registry import Handle
 from signaling.relay import Answer, Offer, RelayPort
 from signaling.roles import WATCH
-from signaling.routes import Body, Operation, Success
 from signaling.runner import Runner
 
 LAYER_EXTENSION = "urn:ietf:params:whep:ext:core:layer"

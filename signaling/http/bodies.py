@@ -8,8 +8,8 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
+from signaling.http.problems import Problem
 from signaling.limits import BODY_SECONDS, JSON_BYTES, SDP_BYTES
-from signaling.problems import Problem
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from signaling.commands import Direction
-from signaling.lesson import rfc3339
+from signaling.core.commands import Direction
+from signaling.core.lesson import rfc3339
 from signaling.limits import INTERVALS_PER_SEAT
 from signaling.messages import ConnectionView, SeatState, SeatView
 from signaling.roles import Role

@@ -8,10 +8,10 @@ import hashlib
 import secrets
 from dataclasses import dataclass, field
 
-from signaling.commands import Direction
-from signaling.ice import Credentials
+from signaling.core.commands import Direction
+from signaling.core.seats import SeatKey
+from signaling.http.ice import Credentials
 from signaling.relay import RelayPort
-from signaling.seats import SeatKey
 
 SECRET_BYTES = 16  # 128 bits
 

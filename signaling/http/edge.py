@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from signaling.cors import PREFIXES
-from signaling.problems import Problem
+from signaling.http.cors import PREFIXES
+from signaling.http.problems import Problem
 
 _log = logging.getLogger(__name__)
 

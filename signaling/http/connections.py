@@ -11,17 +11,17 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from signaling import bodies
-from signaling.access_log import CONNECTION_KEY
-from signaling.commands import Direction, Failed, Join, Leave, Opened
-from signaling.gate import Gate
-from signaling.ice import credentials, links
-from signaling.lesson import Lesson
-from signaling.problems import Problem
-from signaling.registry import Handle, new_connection_id
+from signaling.core.commands import Direction, Failed, Join, Leave, Opened
+from signaling.core.lesson import Lesson
+from signaling.http import bodies
+from signaling.http.access_log import CONNECTION_KEY
+from signaling.http.gate import Gate
+from signaling.http.ice import credentials, links
+from signaling.http.problems import Problem
+from signaling.http.registry import Handle, new_connection_id
+from signaling.http.routes import Body, Operation, Parameter, Success
 from signaling.relay import Answer, Offer, RelayPort
 from signaling.roles import ROLES, STAFF
-from signaling.routes import Body, Operation, Parameter, Success
 from signaling.runner import Runner
 from signaling.tokens import Claims
 

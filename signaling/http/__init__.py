@@ -1,0 +1,1 @@
+"""The thin HTTP shells around the core: WHIP (RFC 9725), WHEP, REST, and what they share."""
