@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
 
 from loadtest import plots
 from loadtest.report import Percentiles, Point, Report
@@ -53,6 +56,16 @@ footer{margin-top:22px;font-size:13px}
 """
 
 Say = Callable[..., str]
+
+
+def write(report: Report, folder: Path, language: str) -> None:
+    """Write ``report.json`` and ``report.html``.
+
+    :raises OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    (folder / "report.html").write_text(render(report, language), encoding="utf-8")
 
 
 def render(report: Report, language: str) -> str:

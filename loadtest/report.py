@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import msgspec
 
@@ -147,17 +146,6 @@ class Report(msgspec.Struct):
     def whole(self) -> bool:
         """Every classroom got its picture and kept it."""
         return not self.errors and self.first_picture_ms.never == 0
-
-    def write(self, folder: Path, language: str) -> None:
-        """Write ``report.json`` and ``report.html``.
-
-        :raises OSError: the folder cannot be written.
-        """
-        from loadtest.page import render  # the page needs this module's types
-
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
-        (folder / "report.html").write_text(render(self, language), encoding="utf-8")
 
 
 _EDGES_MS = (1, 2, 3, 5, 8, 13, 20, 30, 50, 80, 130, 200, 300, 500, 800, 1300, 2000, 3000, 5000, 8000, 13000, 20000)

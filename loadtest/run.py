@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from loadtest import limits
+from loadtest import limits, page
 from loadtest.generator import Generator, Plan, Tick, merged
 from loadtest.percentiles import Histogram
 from loadtest.process import ProcessMeter, Usage, machine
@@ -100,7 +100,7 @@ async def run(options: LoadOptions, progress: Progress | None = None) -> Report:
         gathered.points, gathered.last, gathered.video, gathered.audio, sent, _description(options, started)
     )
     if options.out is not None:
-        await asyncio.to_thread(report.write, options.out, options.language)
+        await asyncio.to_thread(page.write, report, options.out, options.language)
     return report
 
 

@@ -15,7 +15,7 @@ import pytest
 from loadtest import plots
 from loadtest.command import split_tokens
 from loadtest.generator import Join, Tick, merged
-from loadtest.page import render
+from loadtest.page import render, write
 from loadtest.percentiles import Histogram
 from loadtest.process import ProcessMeter, Usage
 from loadtest.report import Point, Report, Sent, summarise
@@ -90,7 +90,7 @@ def test_the_page_is_whole_and_stands_alone(language: str) -> None:
 
 
 def test_no_token_and_no_password_reaches_the_files(tmp_path: Path) -> None:
-    example().write(tmp_path, "en")
+    write(example(), tmp_path, "en")
     for name in ("report.json", "report.html"):
         assert "hidden" not in (tmp_path / name).read_text()
     data = msgspec.json.decode((tmp_path / "report.json").read_bytes(), type=Report)
