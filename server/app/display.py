@@ -18,7 +18,8 @@ from server.app.demo_child import ClassroomLine, Report
 from server.app.texts import CATALOGUE, say
 from signaling.relay import RecorderState
 
-PLAIN_EVERY = 10.0  # seconds between two plain lines
+PLAIN_EVERY = 10.0  # seconds between two plain lines when nothing happens
+PLAIN_PAUSE = 1.0  # seconds between two when something does
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class Display:
         self._console = console or Console()
         self._live: Live | None = None
         self._next_plain = 0.0
+        self._seen: tuple[str, ...] = ()
 
     def start(self) -> None:
         """The links go out once, each on one line however long, so that they can be copied; the rest moves below."""
@@ -53,9 +55,16 @@ class Display:
     def update(self) -> None:
         if self._live is not None:
             self._live.update(self._view())
-        elif (now := time.monotonic()) >= self._next_plain and self.picture.report is not None:
-            self._next_plain = now + PLAIN_EVERY
-            self._console.print(Text(plain_line(self.picture, now)), soft_wrap=True)
+        elif self.picture.report is not None and self._worth_a_line(time.monotonic()):
+            self._console.print(Text(plain_line(self.picture, time.monotonic())), soft_wrap=True)
+
+    def _worth_a_line(self, now: float) -> bool:
+        """When somebody came, went or stopped being recorded; otherwise now and then."""
+        seen = states(self.picture)
+        due = now >= self._next_plain or (seen != self._seen and now >= self._next_plain - PLAIN_EVERY + PLAIN_PAUSE)
+        if due:
+            self._next_plain, self._seen = now + PLAIN_EVERY, seen
+        return due
 
     def stop(self) -> None:
         if self._live is not None:
@@ -125,6 +134,11 @@ def plain_line(picture: Picture, now: float) -> str:
         for room in rooms
     )
     return f"{clock(now - picture.began)} {_recording(picture).plain}; {each}"
+
+
+def states(picture: Picture) -> tuple[str, ...]:
+    rooms = picture.report.classrooms if picture.report else ()
+    return (picture.recording.state if picture.recording else "", *(room.state for room in rooms))
 
 
 def milliseconds(value: float | None) -> str:

@@ -77,6 +77,7 @@ async def relay(parts: Parts) -> None:
         parts.secret,
         reachable_host(config, config.control),
     )
+    parts.collect(BusCollector(link, service.figures))
     try:
         await service.start(None if config.control.host == "*" else config.control.host, config.control.port)
     except OSError as error:

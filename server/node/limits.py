@@ -31,8 +31,8 @@ TAP_QUEUE_BYTES: Final = 64 * 1024 * 1024
 
 TAP_QUEUE_AGE: Final = 30.0
 """A recorder that died is back within two seconds; one that dies again and again, on a busy machine, within fifteen.
-What is older is a gap that it lists. For as long is kept what went: it is sent again, since a recorder that died had the
-last second in memory only."""
+What is older is a gap that it lists. What went is kept for as long and sent again: a recorder that died had the last
+second in memory only."""
 
 TAP_BATCH_AGE: Final = 0.02
 TAP_BATCH_BYTES: Final = 64 * 1024

@@ -120,8 +120,9 @@ class LayerChooser:
         if not lower:
             return None
         need = limits.TOO_MUCH * (self._current.bitrate + limits.AUDIO_BPS)
-        over = self._line.below_for(need, now) >= limits.DOWN_AFTER and not self._line.rising
-        if not over and not collapsed and self._line.suffering_for(now) < limits.DOWN_AFTER:
+        over = self._exceeds_estimate() and self._line.below_for(need, now) >= limits.DOWN_AFTER
+        stalls = self._line.stalls(self._current.bitrate) > limits.STALLS
+        if not over and not collapsed and not stalls and self._line.suffering_for(now) < limits.DOWN_AFTER:
             return None
         estimate = self._line.estimate
         if estimate is None or not over:
@@ -129,10 +130,20 @@ class LayerChooser:
         room = estimate - limits.AUDIO_BPS
         return max((layer for layer in lower if layer.bitrate <= room), key=_rate, default=lower[0])
 
+    def _exceeds_estimate(self) -> bool:
+        """Whether more is sent than the estimate allows. One that is below a layer's rate while less than the estimate
+        is sent tells of a still picture, by which it is bounded, and not of the line."""
+        estimate = self._line.estimate
+        return estimate is not None and self._line.busiest >= estimate and not self._line.rising
+
     def _step_up(self, layers: Sequence[Layer], now: float) -> Layer | None:
         """The next layer, when the line is calm, its time has come, and nothing speaks against it."""
         assert self._current is not None
-        higher = [layer for layer in layers if layer.bitrate > self._current.bitrate]
+        higher = [
+            layer
+            for layer in layers
+            if layer.bitrate > self._current.bitrate and self._line.stalls(layer.bitrate) < limits.STALLS_UP
+        ]
         if not higher or not self._may_rise(now):
             return None
         line = self._line

@@ -67,3 +67,18 @@ estimate is bounded by the voice's rate and tells nothing: it must be tried."""
 
 BLOAT_MS: Final = 400.0
 """Rise of the round trip over the least one seen that means a queue fills (P6: 1 to 2 s deep) before it overflows."""
+
+HIDDEN_MS: Final = 250.0
+"""Round trip within which a retransmission comes before a player misses it: browsers keep about that much when NACKs
+are frequent."""
+
+PACKET_BITS: Final = 8 * 1100
+LOSS_BURST: Final = 3.0
+"""What a layer's packets and a line's losses are taken for: networks lose packets in bursts of some three."""
+
+STALLS: Final = 0.3
+"""Share of the time a picture may stand still before a smaller one, of fewer packets, is better to watch: P6 with its
+upload full, where every lost packet costs a second."""
+
+STALLS_UP: Final = 0.1
+"""The same for going up: P8 (600 ms, 0.5 %) at 1.2 Mbit/s has 0.08."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from server.media.plane import LineReport
 from server.quality import limits
 
+_FADING = 0.7  # of the busiest second, a report
+_LASTING = 0.15  # of a new report's loss in the loss of some ten seconds
 _SMOOTHING = 0.5  # of a new report: a burst of one second fades to a quarter within two more
 
 
@@ -15,6 +17,10 @@ class Line:
         self.estimate: int | None = None
         self.loss = 0.0
         self.sent = 0
+        self.busiest = 0.0
+        """bit/s of the busiest of the last seconds: a still slide sends little until the next keyframe."""
+        self._lasting_loss = 0.0
+        self._rtt_ms = 0.0
         self._least_rtt_ms: float | None = None
         self._bloated = False
         self.collapsed = False
@@ -26,7 +32,10 @@ class Line:
         """Learn from one report."""
         first = self._calm_since is None and self._suffering_since is None
         self.loss = report.loss if first else self.loss + _SMOOTHING * (report.loss - self.loss)
+        self._lasting_loss += (1.0 if first else _LASTING) * (report.loss - self._lasting_loss)
+        self._rtt_ms = report.rtt_ms or 0.0
         self.sent = report.sent
+        self.busiest = max(float(report.sent), _FADING * self.busiest)
         self.estimate = report.remb
         if report.remb is not None:
             recent = [(at, remb) for at, remb in self._history[-20:] if now - at < 10.0]
@@ -54,6 +63,12 @@ class Line:
                 break
             since = at
         return now - since
+
+    def stalls(self, rate: float) -> float:
+        """Share of the time for which a picture of ``rate`` bit/s would stand still, waiting for lost packets: each
+        burst of loss costs a round trip, of which the player's buffer hides ``HIDDEN_MS``."""
+        bursts = rate / limits.PACKET_BITS * self._lasting_loss / limits.LOSS_BURST
+        return bursts * max(0.0, self._rtt_ms - limits.HIDDEN_MS) / 1000
 
     @property
     def rising(self) -> bool:

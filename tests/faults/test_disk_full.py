@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from recorder.service import RecorderService
 from tests.support.lesson_media import S, audio, merged, video
 from tests.support.recorder_bench import Bench, decode
 from tests.support.recorder_process import LiveLesson
+from tests.support.small_disk import fill, small_disk
 
 
 class FaultyDisk(Disk):
@@ -115,26 +115,18 @@ def test_a_disk_that_is_full_from_the_start_costs_the_time_until_it_is_not(tmp_p
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting a tmpfs needs root; the same is tested with an injected fault above")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+def four_megabytes(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", "4m") as folder:
+        yield folder
 
 
 async def test_a_file_system_that_really_fills_up(
-    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    four_megabytes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "DISK_RETRY", S // 2)
-    service = RecorderService(small_disk, f"unix:{tmp_path}/tap/s", b"")
+    service = RecorderService(four_megabytes, f"unix:{tmp_path}/tap/s", b"")
     await service.start()
-    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-    filler = small_disk / "filler"
-    filler.write_bytes(bytes(free - 160 * 1024))
+    filler = fill(four_megabytes, 160 * 1024)
     lesson = LiveLesson("VP8")
     await lesson.connect(tmp_path / "tap" / "s")
     relay = lesson.relay
@@ -159,9 +151,9 @@ async def test_a_file_system_that_really_fills_up(
     taught = (lesson.last_sent - lesson.begin) / S
     await lesson.disconnect()
     await service.stop()
-    catalog = Catalog(small_disk / "library.db")
+    catalog = Catalog(four_megabytes / "library.db")
     [found] = catalog.of_lesson(lesson.name)
     catalog.close()
     assert found.duration == pytest.approx(taught, abs=0.3)
     assert found.gaps
-    assert decode(small_disk / "archive" / found.file)["duration"] == pytest.approx(taught, abs=0.3)
+    assert decode(four_megabytes / "archive" / found.file)["duration"] == pytest.approx(taught, abs=0.3)

@@ -60,6 +60,7 @@ CASES = {
     "P5 no REMB": Case(SimulatedLine(constant(1e6), rtt_ms=80, jitter_ms=20, loss=0.01, remb=False), "m", 0, 6),
     "P6 hill village": Case(SimulatedLine(constant(3.2e6), rtt_ms=120, jitter_ms=60, loss=0.03, queue=1.5), "h", 6, 1),
     "P7 thin": Case(SimulatedLine(constant(0.25e6), rtt_ms=200, jitter_ms=50, loss=0.05, queue=1.0), "l", 4, 5),
+    "P6 with its upload full": Case(SimulatedLine(constant(3.2e6), rtt_ms=1140, jitter_ms=60, loss=0.03), "l", 4, 1),
     "P8 satellite": Case(SimulatedLine(constant(10e6), rtt_ms=600, jitter_ms=20, loss=0.005), "h", 6, 1),
     "too thin for video": Case(SimulatedLine(constant(0.15e6), rtt_ms=200, loss=0.05, queue=1.0), None, 8, 6),
     "too thin, no REMB": Case(SimulatedLine(constant(0.15e6), rtt_ms=200, queue=1.0, remb=False), None, 8, 6),
@@ -188,6 +189,23 @@ def test_probing_knows_that_an_estimate_is_bounded_by_what_is_received() -> None
     assert rid == "m"
     # 1.5 × what is sent: nothing is in the way.
     assert chooser.decide(LAYERS, report(round(1.5 * sent), sent=sent), 60.0) == "h"
+
+
+def test_a_still_picture_that_bounds_the_estimate_is_no_thin_line() -> None:
+    """A slide sends a tenth of what its layer sends at the next page; after one false alarm a browser's estimate is
+    0.85 × of that, and grows only with what comes."""
+    chooser = LayerChooser(0.0)
+    chooser.decide(LAYERS, None, 0.0)
+    for second in range(1, 40):
+        sent = 600_000 if second < 10 else 60_000
+        estimate = 5_000_000 if second < 16 else 200_000
+        rid = chooser.decide(LAYERS, report(estimate, sent=sent), float(second))
+        if second == 9:
+            assert rid == "h"
+    assert rid == "h"
+    for second in range(40, 44):  # the next page: now more is sent than the line carries
+        rid = chooser.decide(LAYERS, report(200_000, sent=1_000_000), float(second))
+    assert rid == "l"
 
 
 def test_measured_rates_are_steadied() -> None:
