@@ -14,8 +14,8 @@ from playwright.async_api import Page, async_playwright
 from loadtest.rawclient.media import SAMPLE
 from server.app.bench.browser import CHROMIUM, FLAGS
 from server.app.bench.lesson import Lesson
-from server.app.demo_lesson import SCHOOLS
-from server.app.demo_server import DemoServer, serving
+from server.app.demo.lesson import SCHOOLS
+from server.app.demo.server import DemoServer, serving
 
 HERE = Path(__file__).parent
 TITLE = "认识分数"

@@ -10,14 +10,14 @@ import click
 from server.app.texts import say
 
 COMMANDS = {
-    "serve": "server.app.command_serve",
-    "demo": "server.app.command_demo",
-    "token": "server.app.command_token",
-    "lesson": "server.app.command_lesson",
-    "loadtest": "server.app.command_loadtest",
-    "bench": "server.app.command_bench",
-    "recover": "server.app.command_recover",
-    "config": "server.app.command_config",
+    "serve": "server.app.commands.serve",
+    "demo": "server.app.commands.demo",
+    "token": "server.app.commands.token",
+    "lesson": "server.app.commands.lesson",
+    "loadtest": "server.app.commands.loadtest",
+    "bench": "server.app.commands.bench",
+    "recover": "server.app.commands.recover",
+    "config": "server.app.commands.config",
 }
 
 

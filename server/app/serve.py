@@ -18,10 +18,10 @@ from aiohttp import web
 
 from server.app import folder, heap, metrics
 from server.app.config import Config
-from server.app.display import link_lines
+from server.app.demo.display import link_lines
+from server.app.demo.links import house_links
 from server.app.folder import FolderError
 from server.app.limits import BODY_MAX, HTTP_SHUTDOWN, STOP_ALL, TLS_CHECK
-from server.app.links import house_links
 from server.app.logs import AccessLog
 from server.app.loop_lag import LoopLag
 from server.app.notify import notify
@@ -67,9 +67,9 @@ async def _until_told(server: Server, signals: StopSignals, demo: bool) -> int:
     waits: list[asyncio.Task[object]] = [asyncio.create_task(signals.asked.wait())]
     waits += [asyncio.create_task(_fatal(child.fatal)) for child in server.parts.children]
     if demo:
-        from server.app.demo_lesson import DemoLesson
+        from server.app.demo.lesson import DemoLesson  # loaded only where somebody wants to see it
 
-        lesson = DemoLesson(server)
+        lesson = DemoLesson(server.parts, server.url)
         server.parts.stack.push_async_callback(lesson.stop)
         await lesson.start()
     done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -72,16 +72,17 @@ class Section:
     """Lines that belong together: those before the first m-line, or an m-line and what follows it."""
 
     lines: list[Line] = field(default_factory=list)
+    _index: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _indexed: int = field(default=0, init=False, repr=False, compare=False)
 
     def attributes(self, name: str) -> Iterator[str]:
         """The values of all ``a=name:value`` lines, and ``""`` for each bare ``a=name``."""
-        prefix = name + ":"
-        for kind, value in self.lines:
+        for kind, value in self.lines[self._indexed :]:  # an offer is asked a hundred times
             if kind == "a":
-                if value == name:
-                    yield ""
-                elif value.startswith(prefix):
-                    yield value[len(prefix) :].strip()
+                key, _, rest = value.partition(":")
+                self._index.setdefault(key, []).append(rest.strip())
+        self._indexed = len(self.lines)
+        return iter(self._index.get(name, ()))
 
     def attribute(self, name: str) -> str | None:
         """The first such value."""

@@ -18,7 +18,7 @@ from playwright.async_api import Browser, Page, Route, async_playwright
 from loadtest.rawclient import media, resource
 from loadtest.teacher import VirtualTeacher
 from server.app import folder
-from server.app.demo_server import DemoServer, serving
+from server.app.demo.server import DemoServer, serving
 from signaling.store import LessonStore
 from signaling.tokens import Role, Tokens, load_or_make_secret
 from tests.support.browser import FLAGS

@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from server.app.demo_child import ClassroomLine, Report, TeacherLine
-from server.app.display import Display, Picture, clock, view
-from server.app.links import page_links
+from server.app.demo.child import ClassroomLine, Report, TeacherLine
+from server.app.demo.display import Display, Picture, clock, view
+from server.app.demo.links import page_links
 from server.app.texts import CATALOGUE, language, say
 from signaling.relay import RecorderState
 from signaling.tokens import Tokens

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from server.app.bench.lesson import Lesson
-from server.app.demo_server import serving
+from server.app.demo.server import serving
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (

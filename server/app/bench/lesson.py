@@ -19,7 +19,7 @@ from loadtest.teacher import VirtualTeacher
 from server.app import folder
 from server.app.bench import floor
 from server.app.bench.process import child_of, cpu_seconds, resident, scrape
-from server.app.demo_server import DemoServer, serving
+from server.app.demo.server import DemoServer, serving
 from signaling.roles import Role
 from signaling.store import LessonStore
 from signaling.tokens import Tokens, load_or_make_secret

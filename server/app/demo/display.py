@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from server.app.demo_child import ClassroomLine, Report
+from server.app.demo.child import ClassroomLine, Report
 from server.app.texts import CATALOGUE, say
 from signaling.relay import RecorderState
 

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest.classroom import ClassroomStats
-from server.app.demo import LISTED_WITHIN, Outcome
-from server.app.display import milliseconds
+from server.app.demo.display import milliseconds
+from server.app.demo.hold import LISTED_WITHIN, Outcome
 from server.app.texts import pick, say
 
 JOIN_SECONDS = 3.0

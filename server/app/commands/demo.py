@@ -21,9 +21,9 @@ def command(seconds: int) -> None:
     from loadtest.rawclient.resource import Refusal
     from loadtest.rawclient.sdp import SdpError
     from loadtest.retry import Unreachable
-    from server.app.demo import hold_lesson
-    from server.app.demo_report import show
-    from server.app.demo_server import DemoError
+    from server.app.demo.hold import hold_lesson
+    from server.app.demo.report import show
+    from server.app.demo.server import DemoError
 
     with tempfile.TemporaryDirectory(prefix="kongzhong-demo-") as data:
         try:

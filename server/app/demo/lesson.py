@@ -7,14 +7,14 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from server.app import folder
-from server.app.demo_child import Member, Orders, Report
-from server.app.display import Display, Picture
-from server.app.links import page_links
+from server.app.demo.child import Member, Orders, Report
+from server.app.demo.display import Display, Picture
+from server.app.demo.links import page_links
+from server.app.parts import Parts
 from server.app.supervise import Child
 from server.app.texts import CATALOGUE, say
 from server.app.tls import FILE
@@ -23,9 +23,6 @@ from signaling.relay import RecorderState
 from signaling.store import LessonStore
 from signaling.tokens import Tokens
 
-if TYPE_CHECKING:
-    from server.app.serve import Server
-
 SCHOOLS = ("莪山小学 三(1)班", "中洲小学 三(2)班", "李家小学 三(1)班")
 """Schools of the county; a classroom's seat is named by school and class."""
 
@@ -33,16 +30,16 @@ SCHOOLS = ("莪山小学 三(1)班", "中洲小学 三(2)班", "李家小学 三
 class DemoLesson:
     """The lesson of one running server: its people in a child process, its picture on the terminal."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, parts: Parts, url: str) -> None:
+        self._parts, self._url = parts, url
         self._tasks: list[asyncio.Task[None]] = []
         self._display: Display | None = None
 
     async def start(self) -> None:
-        parts, config = self._server.parts, self._server.config
+        parts, config = self._parts, self._parts.config
         lesson = await asyncio.to_thread(find_or_make, folder.lessons_file(config.data))
         tokens = Tokens(parts.secret)
-        links = page_links(self._server.url, lesson.id, tokens, config.token_ttl)
+        links = page_links(self._url, lesson.id, tokens, config.token_ttl)
         picture = Picture(lesson.title, links, time.monotonic())
         if config.tls == "auto":
             picture.notes.append(say("demo.self-signed"))
@@ -59,12 +56,12 @@ class DemoLesson:
             self._display.stop()
 
     def _people(self, lesson: Lesson, tokens: Tokens, picture: Picture) -> Child:
-        config = self._server.config
+        config = self._parts.config
         members = tuple(Member(name, tokens.issue(lesson.id, "classroom", name, config.token_ttl)) for name in SCHOOLS)
         orders = Orders(
             parent=os.getpid(),
-            whip=f"{self._server.url}/whip/{lesson.id}",
-            whep=f"{self._server.url}/whep/{lesson.id}",
+            whip=f"{self._url}/whip/{lesson.id}",
+            whep=f"{self._url}/whep/{lesson.id}",
             teacher=tokens.issue(lesson.id, "teacher", "demo-teacher", config.token_ttl),
             classrooms=members,
         )
@@ -74,16 +71,16 @@ class DemoLesson:
 
         return Child(
             "demo",
-            [sys.executable, "-m", "server.app.demo_child"],
+            [sys.executable, "-m", "server.app.demo.child"],
             orders=msgspec.json.encode(orders),
             on_line=take,
-            stderr=self._server.parts.child_stderr,
+            stderr=self._parts.child_stderr,
             # OpenSSL's variable for trusted certificates: the demo's clients trust our own self-signed one, no other.
             environment={"SSL_CERT_FILE": str(config.data / FILE)} if config.tls == "auto" else None,
         )
 
     async def _listen(self, lesson: str, picture: Picture) -> None:
-        directory = self._server.parts.directory
+        directory = self._parts.directory
         if directory is None:
             return
         async for event in directory.all_events():

@@ -19,9 +19,9 @@ from loadtest.rawclient.publisher import PublisherStats
 from loadtest.teacher import VirtualTeacher
 from server.app import folder
 from server.app.config import Config
-from server.app.demo_lesson import SCHOOLS
-from server.app.demo_server import DemoError, serving
-from server.app.recorded import Recorded, read
+from server.app.demo.lesson import SCHOOLS
+from server.app.demo.recorded import Recorded, read
+from server.app.demo.server import DemoError, serving
 from server.app.texts import say
 from signaling.store import LessonStore
 from signaling.tokens import Tokens, load_or_make_secret

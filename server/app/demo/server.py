@@ -34,7 +34,7 @@ class DemoServer:
 async def serving(data: Path) -> AsyncIterator[DemoServer]:
     """``kongzhong serve`` in a process of its own, ready; stopped with SIGTERM."""
     http, media = _free_port(socket.SOCK_STREAM), _free_port(socket.SOCK_DGRAM)
-    code = "import sys; from server.app.demo_server import serve_child; serve_child()"
+    code = "import sys; from server.app.demo.server import serve_child; serve_child()"
     arguments = ["serve", "--data", str(data), "--http", f"127.0.0.1:{http}", "--media", f"127.0.0.1:{media}"]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", code, str(os.getpid()), *arguments, "--log-level", "warning"),
