@@ -37,6 +37,8 @@ UNGREETED_SOCKETS = 2000
 """Open without a hello for up to 5 s: a stranger's share of the file descriptors."""
 RELAY_SECONDS = 10.0
 """A relay that has not answered by then is ``unavailable``; browsers give up a join at about 15 s."""
+ATTENDANCE_GATHERED = 0.5
+"""Seconds for which arrivals and departures are gathered to be written together; so much of them a crash may cost."""
 PENDING_ATTENDANCE = 20_000
 """Attendance rows waiting for a store that is locked; beyond it the oldest is dropped and counted."""
 

@@ -128,13 +128,20 @@ class Runner:
             _log.warning("relay: %s: %s", what, getattr(error, "code", type(error).__name__))
 
     async def _close_lesson(self, lesson: str) -> None:
-        relay = self._opened.pop(lesson, None)
-        if relay is None:
-            try:
-                relay = await self._directory.place(lesson)
-            except Refused:
-                return  # no relay has it
+        """Told of the lesson once more before, a relay that was restarted passes the end on to the recorder."""
+        self._opened.pop(lesson, None)
+        known = self.core.lesson(lesson)
+        if known is not None:
+            await self.quietly(self._told_of(known), "open lesson")
+        try:
+            relay = await self._directory.place(lesson)
+        except Refused:
+            return  # no relay has it
+        self._opened.pop(lesson, None)
         await self.quietly(relay.close_lesson(lesson), "close lesson")
+
+    async def _told_of(self, lesson: Lesson) -> None:
+        await self._open(lesson)
 
     # --- what shells ask ------------------------------------------------------------------------------------------
 

@@ -1,5 +1,8 @@
 """Carries the core's changes to the store: off the loop, in batches, again and again until the store takes them.
 
+A transaction costs more than the join that it records. So attendance is gathered for a moment, unless a lesson's state
+or somebody who waits cannot.
+
 The invariant: a lesson's newest state is never dropped, only overtaken by a newer one; attendance is bounded, and what
 falls off is counted.
 """
@@ -7,6 +10,7 @@ falls off is counted.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -14,7 +18,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.core.lesson import Lesson
-from signaling.limits import PENDING_ATTENDANCE
+from signaling.limits import ATTENDANCE_GATHERED, PENDING_ATTENDANCE
 from signaling.store import Attendance, LessonStore
 
 _log = logging.getLogger(__name__)
@@ -29,6 +33,7 @@ class Writer:
         self._lessons: dict[str, Lesson] = {}
         self._attendance: deque[Attendance] = deque()
         self._wake = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self.failing: str | None = None
@@ -36,6 +41,7 @@ class Writer:
 
     def lesson(self, lesson: Lesson) -> None:
         self._lessons[lesson.id] = lesson
+        self._urgent.set()
         self._stir()
 
     def attended(self, interval: Attendance) -> None:
@@ -51,6 +57,7 @@ class Writer:
 
     async def drained_soon(self) -> bool:
         """Wait until everything so far is in the store, but not longer than a person waits for a button."""
+        self._urgent.set()
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._idle.wait()
@@ -61,7 +68,10 @@ class Writer:
     async def run(self) -> None:
         while True:
             await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._urgent.wait(), ATTENDANCE_GATHERED)
             self._wake.clear()
+            self._urgent.clear()
             lessons, self._lessons = self._lessons, {}
             attendance, self._attendance = self._attendance, deque()
             try:

@@ -113,8 +113,7 @@ class RecorderTaps:
             return
         for track in tuple(known.tracks):
             self.remove(track)
-        if known.opened:
-            known.link.end(lesson)
+        known.link.end(lesson)
         del self._lessons[lesson]
 
     def take(self, items: Sequence[TapItem]) -> None:

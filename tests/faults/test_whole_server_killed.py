@@ -15,6 +15,7 @@ import pytest
 
 from loadtest.rawclient.media import sample
 from recorder.library.catalog import Catalog
+from recorder.limits import GRACE, S
 from tests.support.processes import kongzhong
 from tests.support.small_disk import fill, small_disk
 from tests.support.waiting import until
@@ -250,3 +251,19 @@ async def test_a_lesson_that_ends_while_its_recorder_hangs_and_dies_is_archived_
     assert step(seen.pictures[-1][1], sent) in (*range(3), step(1, 0))  # the very end is there
     assert seen.losses() == []
     assert seen.holes == 0
+
+
+async def test_a_lesson_ended_after_a_restart_before_its_teacher_is_back_is_archived_at_once(tmp_path: Path) -> None:
+    """The new relay never heard of the lesson; the recorder must not wait GRACE for it, but hear that it is over."""
+    async with school(tmp_path / "data") as here:
+        lesson = await here.create()
+        async with here.teacher(lesson) as teacher:
+            await until(lambda: teacher.stats().sent.frames > 45, "three seconds are taught")
+            await until_recorder(here, lambda recorder: recorder["seconds"] > 2)
+            await here.kill_server()
+        await here.start()
+        await here.end(lesson)
+        async with asyncio.timeout(GRACE / S / 2):
+            resource = await here.archived(lesson)
+        assert len(await here.resources(lesson)) == 1
+        assert resource["duration"] > 1.5
