@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 DATA ?= data
 DEMO ?= 1
 SECONDS ?= 20
+# Most tests wait for media to flow, not for a processor.
+JOBS ?= 3
 APT := tests/debian-packages.txt
 
 .PHONY: help run demo test lint bench screenshots soak env packages clean
@@ -20,7 +22,7 @@ demo: env ## one whole lesson without a person: make demo SECONDS=20
 	$(BIN)/kongzhong demo --seconds $(SECONDS) $(ARGS)
 
 test: packages $(VENV)/.dev ## all tests, with what they need installed first
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/.dev ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -160,7 +160,7 @@ class Child:
 
 
 class StopSignals:
-    """SIGTERM and SIGINT: the first asks for a graceful stop, the second for an immediate one."""
+    """SIGTERM, SIGINT and a closed terminal's SIGHUP: the first asks for a graceful stop, the second for force."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -168,8 +168,9 @@ class StopSignals:
 
     def listen(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup has said what it wants
+                loop.add_signal_handler(number, self._on_signal)
 
     def _on_signal(self) -> None:
         (self.forced if self.asked.is_set() else self.asked).set()

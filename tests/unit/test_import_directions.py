@@ -91,6 +91,18 @@ def test_nothing_imports_the_application() -> None:
     assert [m for m, p in outside if any(within(name, "server.app") for name in imports(m, p))] == []
 
 
+def test_the_media_plane_has_no_circles_and_its_transport_knows_nothing_of_forwarding() -> None:
+    """Types count as well: who needs the type of what it is needed by has not found its place yet."""
+    known = {module: path for module, path in modules() if within(module, "server.media")}
+    arrows = {module: {name for name in imports(module, path) if name in known} for module, path in known.items()}
+    transport, forwarding = "server.media.reference.transport", "server.media.reference.forwarding"
+    assert not [m for m, names in arrows.items() if within(m, transport) and any(within(n, forwarding) for n in names)]
+    while leaves := [module for module, names in arrows.items() if not names & arrows.keys() - {module}]:
+        for module in leaves:
+            del arrows[module]
+    assert not arrows, f"a circle among {sorted(arrows)}"
+
+
 def test_the_check_sees_a_wrong_arrow() -> None:
     assert wrong_arrows("signaling.service", "recorder.library")
     assert wrong_arrows("server.media.reference.plane", "signaling.relay")

@@ -178,6 +178,25 @@ def test_the_line_report_tells_loss_round_trip_and_estimate(rtt_ms: float) -> No
     assert abs(line.rtt_ms - rtt_ms) < 0.1
 
 
+def test_the_first_report_after_an_outage_says_nothing_of_what_the_line_carries() -> None:
+    room = Classroom()
+    room.run(2)
+
+    def lost(fraction: int) -> float:
+        room.bench.rtcp(room.bench.far[2].peer, rtcp.receiver_report(9, [block(fraction)]))
+        room.run(1)
+        return float(room.bench.events_of(LineReport)[-1].loss)
+
+    def block(fraction: int) -> rtcp.ReportBlock:
+        return rtcp.ReportBlock(room.video, fraction, 5, 0, 0, 0, 0)
+
+    assert lost(0) == 0
+    assert lost(128) == 0.5
+    room.run(10)
+    assert lost(250) == 0
+    assert lost(128) == 0.5
+
+
 def test_line_reports_come_once_a_second_with_the_rate_sent() -> None:
     room = Classroom()
     room.run(10)

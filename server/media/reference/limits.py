@@ -148,6 +148,10 @@ KEYFRAME_SLOWEST_NS: Final = 8_000_000_000
 KEYFRAME_GRACE_NS: Final = 1_000_000_000
 """A sink that was just given a keyframe (by a joiner's burst) is not heard when it asks for another."""
 
+BLACK_NS: Final = 4_000_000_000
+"""Silence of a video subscriber's reports after which the next one tells of an outage, and nothing of how much the line
+carries: browsers report each second."""
+
 BURST_SLICE: Final = 128
 """Packets that all joiners together get per slice: a millisecond, then live media has its turn again."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...plane import PlaneStats
-from ..limits import KEYFRAME_GRACE_NS, NACK_PER_SINK
+from ..limits import BLACK_NS, KEYFRAME_GRACE_NS, NACK_PER_SINK
 from . import rtcp
 from .clock import SenderClock
 from .layers import Layers
@@ -61,7 +61,9 @@ class Feedback:
         sink = port.sinks.get(block.ssrc)
         if sink is None:
             return
-        sink.fraction = block.fraction, now
+        before = sink.fraction
+        black = sink.kind == "video" and before is not None and now - before[1] > BLACK_NS
+        sink.fraction = (0 if black else block.fraction), now
         for lsr, left_ns in sink.last_report:
             if lsr == block.lsr:
                 rtt = now - left_ns - block.dlsr * 1_000_000_000 // 65536
