@@ -107,6 +107,11 @@ def test_a_good_check_is_answered_with_the_address_it_came_from(
     assert peer.sockaddr_len == len(source)
 
 
+def _flipped(message: bytes) -> bytes:
+    """With a FINGERPRINT that is wrong by one bit."""
+    return message[:-1] + bytes([message[-1] ^ 1])
+
+
 @pytest.mark.parametrize(
     ("data", "verdict"),
     [
@@ -115,7 +120,7 @@ def test_a_good_check_is_answered_with_the_address_it_came_from(
         (check(username="nobody"), "unknown"),
         (check(password=b"guess"), "bad"),
         (check()[:-8], "bad"),  # the length field does not fit
-        (check()[:-1] + b"\0", "bad"),  # FINGERPRINT (one in 256 is right by chance, this one is not)
+        (_flipped(check()), "bad"),
         (b"\1\1" + check()[2:], "bad"),  # a response: we never asked
         (check()[:20], "bad"),
         (b"", "bad"),
@@ -123,6 +128,21 @@ def test_a_good_check_is_answered_with_the_address_it_came_from(
         (b"\0\1\0\4\x21\x12\xa4\x42" + bytes(12) + b"\0\6\0\xff", "bad"),  # an attribute runs over the end
         (b"\0\1\0\1\x21\x12\xa4\x42" + bytes(12) + b"\0", "bad"),
         (b"\0\x11\0\0\x21\x12\xa4\x42" + bytes(12), "ignored"),  # indication: a keepalive, which proves nothing
+    ],
+    ids=[
+        "another ufrag",
+        "no ufrag",
+        "half a username",
+        "another password",
+        "cut short",
+        "wrong fingerprint",
+        "a response",
+        "header alone",
+        "empty",
+        "no username",
+        "attribute beyond the end",
+        "odd length",
+        "indication",
     ],
 )
 def test_strangers_and_broken_messages_get_no_answer_and_change_nothing(
