@@ -46,6 +46,7 @@ class LiveLesson:
         self.over = False  # the lesson has ended
         self.counters: dict[str, float] = dict.fromkeys(("fragments", "written_bytes", "write_failures", "overload"), 0)
         self.recording = Recording(lesson, resumed[0].head.title if resumed else title, resumed[0] if resumed else None)
+        self._gaps_before = self.recording.gap_count  # listed by whoever recorded the lesson before us
         self._loop = asyncio.get_running_loop()
         self._on_closed = on_closed
         self._retry_at = 0
@@ -54,6 +55,11 @@ class LiveLesson:
         self._writer = Writer(
             folder, lesson, self.recording.title, disk, self._from_thread, resumed[1] if resumed else None
         )
+
+    @property
+    def new_gaps(self) -> int:
+        """Gaps found since this process records the lesson."""
+        return self.recording.gap_count - self._gaps_before
 
     @property
     def lease(self) -> Lease | None:

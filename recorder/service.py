@@ -4,6 +4,7 @@ was left behind. A supervisor starts it again when it dies; it then goes on wher
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import resource
 import secrets
@@ -36,6 +37,7 @@ COUNTERS = (
     "written_bytes",
     "write_failures",
     "overload",
+    "gaps",
 )
 
 
@@ -102,6 +104,7 @@ class RecorderService:
             path = Path(rest)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.parent.chmod(0o700)
+            await _nobody_answers(path)
             path.unlink(missing_ok=True)
             return await asyncio.start_unix_server(lambda r, w: self._connected(r, w, None), path)
         host, _, port = rest.rpartition(":")
@@ -246,6 +249,7 @@ class RecorderService:
             del self._lessons[track]
         for name, value in live.counters.items():
             self._counters[name] += int(value)
+        self._counters["gaps"] += live.new_gaps
         stopped = self._stopped.get(live)
         if stopped is not None:
             stopped.set()
@@ -278,12 +282,12 @@ class RecorderService:
         for live in lives:
             for name, value in live.counters.items():
                 out[name] += value
+            out["gaps"] += live.new_gaps
         out |= {
             "lessons": len(lives),
             "failing": sum(live.state == "failing" for live in lives),
             "taps": len(self._connections),
             "lag_ms": max((live.lag_ms(now) for live in lives), default=0.0),
-            "gaps": sum(live.recording.gap_count for live in lives),
             "recorded_seconds": sum(live.recording.seconds for live in lives),
             "lost_packets": sum(track.lost for track in tracks),
             "late_packets": sum(track.late for track in tracks),
@@ -295,6 +299,16 @@ class RecorderService:
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
         }
         return out
+
+
+async def _nobody_answers(path: Path) -> None:
+    """:raises OSError: a living recorder listens here; to unlink its socket would cut it off for good"""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return
+    writer.close()
+    raise OSError(errno.EADDRINUSE, "another recorder listens", str(path))
 
 
 async def run(data: Path, address: str, secret: bytes) -> None:

@@ -41,6 +41,20 @@ ATTENDANCE_GATHERED = 0.5
 """Seconds for which arrivals and departures are gathered to be written together; so much of them a crash may cost."""
 PENDING_ATTENDANCE = 20_000
 """Attendance rows waiting for a store that is locked; beyond it the oldest is dropped and counted."""
+RETRY_SECONDS = 1.0
+"""Until a store that did not take a batch, or a source of events that failed, is tried again."""
+PATIENCE_SECONDS = 5.0
+"""So long a person waits for a button."""
+TICK_SECONDS = (0.05, 1.0)
+"""Between two ticks: the core's timers are of seconds; a call sooner than 50 ms would only burn a core."""
+RESYNC_SECONDS = 2.0
+"""How soon a lesson made or ended by the command line is known here."""
+OVERLAP_SECONDS = 15.0
+"""Read again at each resync: a writer may have waited for the lock (10 s) since it looked at the clock."""
+STRAY_SECONDS = 5.0
+"""A relay says that a publication is live once a second; a publisher that missed five is gone."""
+JUMP_SECONDS = 1.0
+"""From here on a change of the wall clock is a jump, which moves timers; below it nobody notices."""
 
 # --- WebSocket ------------------------------------------------------------------------------------------------------
 
@@ -56,10 +70,16 @@ SEND_SECONDS = 15.0
 """One message not taken by the kernel for so long: the line is dead, the heartbeat would only tell later."""
 SEATS_PER_BATCH = 1000
 """Seats in one message; more are sent as several."""
+BATCH_SECONDS = 1.0
+"""Seats are told at most this often."""
+CLOSE_SECONDS = 2.0
+"""For the peer's half of the closing handshake."""
 
 # --- figures --------------------------------------------------------------------------------------------------------
 
 SERIES_SECONDS = 5.0
 SERIES_POINTS = 720
 """One hour: a lesson with its eve."""
+FRESH_SECONDS = 30.0
+"""A browser reports each 5 s; older latencies are not of now."""
 LESSONS_PER_PAGE = 1000

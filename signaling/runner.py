@@ -12,37 +12,26 @@ from weakref import WeakValueDictionary
 from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.archive import Archive, ask_again_after
+from signaling.clock import Clock
 from signaling.core import commands as c
 from signaling.core.handle import Core
 from signaling.core.lesson import Lesson
-from signaling.http.problems import Problem, from_relay
-from signaling.http.registry import Registry
-from signaling.limits import RELAY_SECONDS
-from signaling.metrics import Metrics
+from signaling.core.totals import Totals
+from signaling.hub import Hub
+from signaling.limits import OVERLAP_SECONDS, RELAY_SECONDS, RESYNC_SECONDS, RETRY_SECONDS, TICK_SECONDS
+from signaling.metrics import HouseCollector, Metrics
+from signaling.problems import Problem, from_relay
+from signaling.registry import Handle, Registry
 from signaling.relay import RecorderRef, Refused, RelayDirectory, RelayPort
-from signaling.series import PerMinute, Series, percentile
+from signaling.series import PerMinute, Series, figures
 from signaling.settings import SignalingSettings
 from signaling.store import LessonStore
-from signaling.websocket.hub import Hub
 from signaling.writer import Writer
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-TICK_SECONDS = (0.05, 1.0)  # the core's timers are of seconds; a call sooner than 50 ms would only burn a core
-RESYNC_SECONDS = 2.0  # how soon a lesson made or ended by the command line is known here
-_OVERLAP_SECONDS = 15.0  # a writer may have waited for the lock (10 s) since it looked at the clock
 _REOPEN = frozenset({"unknown-lesson", "not-live", "unavailable"})
-
-
-class Clock:
-    """Unix seconds that never step back: the wall clock at the start, then monotonic."""
-
-    def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
-
-    def __call__(self) -> float:
-        return self._offset + time.monotonic()
 
 
 class Runner:
@@ -76,6 +65,8 @@ class Runner:
         self._read_at: float | None = None
         self.listening = False
         self.store_read = False
+        archived, sockets = (lambda: self._counts.get("archived", 0)), (lambda: len(self.hub))
+        metrics.registry.register(HouseCollector(self._totals, archived, sockets))
 
     # --- commands and effects -------------------------------------------------------------------------------------
 
@@ -86,7 +77,9 @@ class Runner:
         """
         waiting: list[asyncio.Task[Any]] = []
         refusal: str | None = None
-        for effect in self.core.handle(command, self.clock()):
+        now = self.clock()
+        effects = self.core.handle(c.Jumped(jumped), now) if (jumped := self.clock.jumped()) else []
+        for effect in [*effects, *self.core.handle(command, now)]:
             match effect:
                 case c.Refuse():
                     refusal = effect.code
@@ -99,9 +92,9 @@ class Runner:
                 case c.Attended():
                     self.writer.attended(effect.interval)
                 case c.Measured():
-                    self.metrics.observe(effect.what, effect.seconds, effect.label)
+                    self.metrics.observe(effect.what, effect.value, effect.label)
                     if effect.what == "join":
-                        self.joins.add(self.clock())
+                        self.joins.add(now)
                 case c.Forget():
                     handle = self.registry.remove(effect.connection)
                     if handle is not None and effect.at_relay:
@@ -118,7 +111,7 @@ class Runner:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def quietly(self, work: Awaitable[None], what: str) -> None:
+    async def quietly(self, work: Awaitable[object], what: str) -> None:
         """A call whose failure changes nothing for us: the relay forgets by itself what nobody feeds."""
         try:
             async with asyncio.timeout(RELAY_SECONDS):
@@ -132,16 +125,13 @@ class Runner:
         self._opened.pop(lesson, None)
         known = self.core.lesson(lesson)
         if known is not None:
-            await self.quietly(self._told_of(known), "open lesson")
+            await self.quietly(self._open(known), "open lesson")
         try:
             relay = await self._directory.place(lesson)
         except Refused:
             return  # no relay has it
         self._opened.pop(lesson, None)
         await self.quietly(relay.close_lesson(lesson), "close lesson")
-
-    async def _told_of(self, lesson: Lesson) -> None:
-        await self._open(lesson)
 
     # --- what shells ask ------------------------------------------------------------------------------------------
 
@@ -191,6 +181,15 @@ class Runner:
             self.metrics.faults.labels("relay").inc()
             raise Problem("unavailable") from error
 
+    async def choose_layer(self, handle: Handle, rid: str | None) -> None:
+        """A client's wish for a watching connection; ``None`` leaves the choice to the server.
+
+        :raises Problem: nobody publishes this layer, or the relay refuses.
+        """
+        if rid is not None and not self.core.has_layer(handle.id, rid):
+            raise Problem("unknown-layer")
+        await self.ask(handle.relay.choose_layer(handle.id, rid))
+
     def opened(self, lesson: str) -> RelayPort | None:
         """The relay that was told of the lesson."""
         return self._opened.get(lesson)
@@ -221,7 +220,7 @@ class Runner:
                 self.metrics.faults.labels("events").inc()
                 _log.warning("relay events: %s", getattr(error, "code", type(error).__name__))
             self.listening = False
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def tick(self) -> None:
         """The core's timers, and a sample of the figures each 5 s."""
@@ -241,22 +240,14 @@ class Runner:
             self.metrics.faults.labels("core").inc()
             _log.exception("the core failed at %s", type(command).__name__)
 
+    def _totals(self) -> Totals:
+        return self.core.totals(self.clock())
+
     def _sample(self) -> None:
         now = self.clock()
-        totals = self.core.totals(now)
-        self.metrics.set_totals(totals, self._counts, len(self.hub))
-        self.series.add(
-            {
-                "lessons": totals.lessons["live"],
-                "seats": sum(count for state, count in totals.seats.items() if state != "gone"),
-                "joins_per_minute": self.joins.count(now),
-                "latency_p50_ms": percentile(totals.latencies, 0.5),
-                "latency_p99_ms": percentile(totals.latencies, 0.99),
-                "loss": sum(totals.losses) / len(totals.losses) if totals.losses else None,
-                "recorder_lag_ms": max((state.lag_ms for state in totals.recorders), default=None),
-            },
-            now,
-        )
+        if not self.series.due(now):
+            return
+        self.series.add(figures(self.core.totals(now), self.joins.count(now)), now)
 
     async def resync(self) -> None:
         """What other processes wrote in the store, and what the archive has found."""
@@ -267,7 +258,7 @@ class Runner:
             await asyncio.sleep(RESYNC_SECONDS)
 
     async def take_up(self) -> None:
-        since, self._read_at = self._read_at, time.time() - _OVERLAP_SECONDS
+        since, self._read_at = self._read_at, time.time() - OVERLAP_SECONDS
         try:
             if since is None:
                 lessons = await asyncio.to_thread(self.store.unfinished)
@@ -284,12 +275,12 @@ class Runner:
             self._guarded(c.Learn(lesson))
 
     async def _ask_archive(self, archive: Archive) -> None:
-        now = self.clock()
+        now, steady = self.clock(), time.monotonic()
         for lesson in self.core.lessons():
             after = ask_again_after(lesson, now)
-            if after is None or now - self._asked.get(lesson.id, float("-inf")) < after:
+            if after is None or steady - self._asked.get(lesson.id, float("-inf")) < after:
                 continue
-            self._asked[lesson.id] = now
+            self._asked[lesson.id] = steady
             try:
                 async with asyncio.timeout(RELAY_SECONDS):
                     resource = await archive.find(lesson.id)

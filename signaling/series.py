@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
+from signaling.core.totals import Totals
 from signaling.limits import SERIES_POINTS, SERIES_SECONDS
 
 
@@ -15,12 +16,15 @@ class Series:
         self._rings: dict[str, deque[tuple[int, float | None]]] = {}
         self._last: int | None = None
 
+    def due(self, now: float) -> bool:
+        """Has this step of the grid no sample yet?"""
+        return self._last is None or _step(now) > self._last
+
     def add(self, values: Mapping[str, float | None], now: float) -> bool:
         """Take a sample unless this step of the grid has one; ``None`` is a figure that nobody knows now."""
-        step = int(now // SERIES_SECONDS * SERIES_SECONDS)
-        if self._last is not None and step <= self._last:
+        if not self.due(now):
             return False
-        self._last = step
+        step = self._last = _step(now)
         for name, value in values.items():
             self._rings.setdefault(name, deque(maxlen=SERIES_POINTS)).append((step, value))
         return True
@@ -46,6 +50,24 @@ class PerMinute:
     def count(self, now: float) -> int:
         oldest = now // SERIES_SECONDS - self._STEPS + 1
         return int(sum(count for step, count in self._steps if step >= oldest))
+
+
+def figures(totals: Totals, joins_per_minute: int) -> dict[str, float | None]:
+    """What a sample holds."""
+    losses, recorders = totals.losses, totals.recorders
+    return {
+        "lessons": totals.lessons["live"],
+        "seats": sum(count for state, count in totals.seats.items() if state != "gone"),
+        "joins_per_minute": joins_per_minute,
+        "latency_p50_ms": percentile(totals.latencies, 0.5),
+        "latency_p99_ms": percentile(totals.latencies, 0.99),
+        "loss": sum(losses) / len(losses) if losses else None,
+        "recorder_lag_ms": max((state.lag_ms for state in recorders), default=None),
+    }
+
+
+def _step(now: float) -> int:
+    return int(now // SERIES_SECONDS * SERIES_SECONDS)
 
 
 def percentile(ordered: list[float], share: float) -> float | None:

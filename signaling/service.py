@@ -10,22 +10,24 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from signaling.archive import Archive
+from signaling.cors import Cors
 from signaling.http import openapi
-from signaling.http.cors import Cors
+from signaling.http.access_log import hold_back_junk
 from signaling.http.edge import problem_middleware
 from signaling.http.gate import Gate
-from signaling.http.ice import check_servers
 from signaling.http.rest import OpsSummary, Rest
-from signaling.http.routes import Operation
 from signaling.http.whep import Whep
 from signaling.http.whip import Whip
+from signaling.ice import check_servers
 from signaling.metrics import Metrics
 from signaling.relay import RelayDirectory
+from signaling.routes import Operation
 from signaling.runner import Runner
 from signaling.settings import SignalingSettings
 from signaling.store import LessonStore
 from signaling.tokens import Claims, Tokens
-from signaling.websocket.socket import GOING_AWAY, ClassSocket
+from signaling.websocket.sending import GOING_AWAY
+from signaling.websocket.socket import ClassSocket
 
 
 class Signaling:
@@ -74,6 +76,7 @@ class Signaling:
         self._extra = (extra_paths or {}, extra_schemas or {})
         app.middlewares.append(problem_middleware())
         app.on_response_prepare.append(self._cors.on_prepare)
+        hold_back_junk()
         for operation in self.operations:
             operation.register(app)
 

@@ -35,6 +35,7 @@ from sqlalchemy.engine import Engine, RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from signaling.core.attendance import Attendance
 from signaling.core.lesson import STATES, TITLE_PATTERN, Lesson, new_lesson
 from signaling.limits import TITLE_CHARS
 
@@ -67,16 +68,6 @@ _attendance = Table(
 
 class StoreError(OSError):
     """The store cannot be used: unwritable, not a database, or from a newer kongzhong."""
-
-
-class Attendance(msgspec.Struct, frozen=True):
-    """One interval of a seat; ``end`` is ``None`` while it lasts, or when the process was killed in it."""
-
-    lesson: str
-    seat: str
-    role: str
-    start: float
-    end: float | None = None
 
 
 class LessonStore:

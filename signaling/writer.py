@@ -17,13 +17,12 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from signaling.core.attendance import Attendance
 from signaling.core.lesson import Lesson
-from signaling.limits import ATTENDANCE_GATHERED, PENDING_ATTENDANCE
-from signaling.store import Attendance, LessonStore
+from signaling.limits import ATTENDANCE_GATHERED, PATIENCE_SECONDS, PENDING_ATTENDANCE, RETRY_SECONDS
+from signaling.store import LessonStore
 
 _log = logging.getLogger(__name__)
-_RETRY_SECONDS = 1.0
-_PATIENCE_SECONDS = 5.0
 
 
 class Writer:
@@ -59,7 +58,7 @@ class Writer:
         """Wait until everything so far is in the store, but not longer than a person waits for a button."""
         self._urgent.set()
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._idle.wait()
         except TimeoutError:
             return False
@@ -86,7 +85,7 @@ class Writer:
                     attendance.popleft()
                     self._on_drop()
                 self._attendance = attendance
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
                 self._wake.set()
                 continue
             self.failing = None

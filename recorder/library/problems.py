@@ -10,7 +10,7 @@ from aiohttp import web
 _PROBLEMS: dict[str, tuple[int, tuple[str, str], tuple[str, str]]] = {
     "unknown-resource": (
         404,
-        ("没有这个资源", "资源库里没有这个编号的资源，可能链接不完整。"),
+        ("没有这个资源", "课程库里没有这个编号的资源，可能链接不完整。"),
         ("No such resource", "The library has no resource with this id; the link may be incomplete."),
     ),
     "no-poster": (
@@ -25,12 +25,12 @@ _PROBLEMS: dict[str, tuple[int, tuple[str, str], tuple[str, str]]] = {
     ),
     "token-needed": (
         401,
-        ("需要登录凭证", "这个资源尚未发布，需要有效的凭证才能查看。"),
+        ("需要令牌", "这个资源尚未发布，需要有效的令牌才能查看。"),
         ("A token is needed", "This resource is not published; a valid token is needed to see it."),
     ),
     "not-allowed": (
         403,
-        ("没有权限", "您的凭证不属于这节课，或者角色不允许这样做。"),
+        ("没有权限", "您的令牌不属于这节课，或者角色不允许这样做。"),
         ("Not allowed", "Your token is for another lesson, or its role may not do this."),
     ),
     "bad-query": (

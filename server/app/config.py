@@ -46,7 +46,7 @@ class Config:
     data: Annotated[
         Path,
         Setting(
-            help=("数据文件夹:密钥、数据库、录像", "folder of everything kept: secret, databases, recordings"),
+            help=("数据文件夹：密钥、数据库、录像", "folder of everything kept: secret, databases, recordings"),
             promise=("备份这一个文件夹就够了", "backing up this one folder is enough"),
             parse=values.path,
             metavar="DIR",
@@ -64,7 +64,7 @@ class Config:
     media: Annotated[
         HostPort,
         Setting(
-            help=("所有媒体共用的一个 UDP 端口;* 表示全部地址", "the one UDP port of all media; * is every address"),
+            help=("所有媒体共用的一个 UDP 端口；* 表示全部地址", "the one UDP port of all media; * is every address"),
             promise=("防火墙只需放行这一个 UDP 端口", "a firewall opens this one UDP port and no other"),
             parse=values.host_port,
             metavar="HOST:PORT",
@@ -74,7 +74,7 @@ class Config:
         tuple[str, ...],
         Setting(
             help=(
-                "告诉客户端的媒体 IP(可重复;在 NAT 之后时需要)",
+                "告诉客户端的媒体 IP（可重复；在 NAT 之后时需要）",
                 "IP told to clients for media (repeatable; needed behind NAT)",
             ),
             promise=("缺省为本机各网卡的地址", "by default the addresses of this machine's interfaces"),
@@ -85,9 +85,9 @@ class Config:
     tls: Annotated[
         Literal["auto", "off"],
         Setting(
-            help=("auto:自签名证书,保存在数据文件夹", "auto: a self-signed certificate kept in the data folder"),
+            help=("auto：自签名证书，保存在数据文件夹", "auto: a self-signed certificate kept in the data folder"),
             promise=(
-                "校园网内的摄像头可用:浏览器只在 HTTPS 下开放摄像头",
+                "校园网内的摄像头可用：浏览器只在 HTTPS 下开放摄像头",
                 "cameras work across a school's LAN: browsers want HTTPS for them",
             ),
         ),
@@ -95,20 +95,20 @@ class Config:
     tls_cert: Annotated[
         Path | None,
         Setting(
-            help=("证书链(PEM)", "certificate chain (PEM)"),
+            help=("证书链（PEM）", "certificate chain (PEM)"),
             promise=("与私钥不符时拒绝启动", "a pair that does not match stops the start"),
             parse=values.path,
             metavar="FILE",
         ),
     ] = None
     tls_key: Annotated[
-        Path | None, Setting(help=("私钥(PEM)", "private key (PEM)"), parse=values.path, metavar="FILE")
+        Path | None, Setting(help=("私钥（PEM）", "private key (PEM)"), parse=values.path, metavar="FILE")
     ] = None
     role: Annotated[
         Role,
         Setting(
             help=(
-                "本进程承担的角色;缺省一个进程树承担全部",
+                "本进程承担的角色；缺省一个进程树承担全部",
                 "what this process does; by default one process tree does all",
             ),
             promise=("all 不需要任何外部服务", "all needs no service beside it"),
@@ -119,7 +119,7 @@ class Config:
         Setting(
             help=("分角色运行时的 Redis", "Redis that joins the roles"),
             promise=(
-                "Redis 断开时,进行中的课照常,也能照常加入",
+                "Redis 断开时，进行中的课照常，也能照常加入",
                 "Redis gone: lessons that run go on, joins to them too",
             ),
             parse=values.redis_url,
@@ -131,7 +131,7 @@ class Config:
         str | None,
         Setting(
             help=(
-                "录制进程的监听地址(缺省 unix:DATA/run/tap.sock)",
+                "录制进程的监听地址（缺省 unix:DATA/run/tap.sock）",
                 "where the recorder listens (default unix:DATA/run/tap.sock)",
             ),
             promise=("录制进程重启不影响上课", "a recorder that restarts never disturbs the lesson"),
@@ -143,7 +143,7 @@ class Config:
         HostPort,
         Setting(
             help=(
-                "中继的直连控制端口(TCP),Redis 断开时使用",
+                "中继的直连控制端口（TCP），Redis 断开时使用",
                 "a relay's direct control port (TCP), used when Redis is gone",
             ),
             promise=("双方都要用教育局密钥证明身份", "both ends prove that they know the bureau's secret"),
@@ -166,10 +166,10 @@ class Config:
         Path | None,
         Setting(
             help=(
-                "教育局密钥文件(缺省 DATA/token-secret,首次启动时生成)",
+                "教育局密钥文件（缺省 DATA/token-secret，首次启动时生成）",
                 "file of the bureau's secret (default DATA/token-secret, made at the first start)",
             ),
-            promise=("各角色必须相同;从不出现在日志里", "the same for all roles; never in a log"),
+            promise=("各角色必须相同；从不出现在日志里", "the same for all roles; never in a log"),
             parse=values.path,
             metavar="FILE",
         ),
@@ -178,7 +178,7 @@ class Config:
         int,
         Setting(
             help=("本中继最多的连接数", "connections this relay takes at most"),
-            promise=("满员时明确拒绝,不拖累已在课上的教室", "full is said clearly; nobody already in class suffers"),
+            promise=("满员时明确拒绝，不拖累已在课上的教室", "full is said clearly; nobody already in class suffers"),
             parse=values.count,
             metavar="N",
         ),
@@ -186,7 +186,7 @@ class Config:
     lease: Annotated[
         float,
         Setting(
-            help=("登记在 Redis 中的有效期(秒)", "how long a registration in Redis lives without renewal (seconds)"),
+            help=("登记在 Redis 中的有效期（秒）", "how long a registration in Redis lives without renewal (seconds)"),
             promise=("失联的中继在此时间内不再接新课", "a lost relay gets no new lesson after this time"),
             parse=values.seconds,
             metavar="SECONDS",
@@ -196,7 +196,7 @@ class Config:
         float,
         Setting(
             help=(
-                "老师离开多久后自动下课(秒)",
+                "老师离开多久后自动下课（秒）",
                 "a lesson ends by itself when its teacher has been gone this long (seconds)",
             ),
             promise=("短暂掉线不会下课", "a line that drops for a moment ends no lesson"),
@@ -208,7 +208,7 @@ class Config:
         tuple[str, ...],
         Setting(
             help=(
-                "允许调用 WHIP/WHEP 和接口的网页来源(可重复)",
+                "允许调用 WHIP/WHEP 和接口的网页来源（可重复）",
                 "origins of other pages that may call WHIP, WHEP and API (repeatable)",
             ),
             promise=("缺省只允许本站页面", "by default our own pages only"),
@@ -231,7 +231,7 @@ class Config:
         Path | None,
         Setting(
             help=(
-                "与 TURN 服务器共用的密钥文件(coturn:static-auth-secret)",
+                "与 TURN 服务器共用的密钥文件（即 coturn 的 static-auth-secret）",
                 "secret shared with the TURN server, in a file",
             ),
             promise=("每次连接都签发临时凭据", "credentials are made for each connection and expire"),
@@ -242,7 +242,7 @@ class Config:
     token_ttl: Annotated[
         float,
         Setting(
-            help=("令牌有效期(秒)", "how long a token holds (seconds)"),
+            help=("令牌有效期（秒）", "how long a token holds (seconds)"),
             promise=("缺省为一个教学日", "by default a school day"),
             parse=values.seconds,
             metavar="SECONDS",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from server.app.config import Config
@@ -33,7 +37,7 @@ def prepare(config: Config) -> None:
     """
     run = config.data / "run"
     try:
-        config.data.mkdir(parents=True, exist_ok=True)
+        config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         run.mkdir(mode=0o700, exist_ok=True)
         run.chmod(0o700)  # the tap's socket in it is guarded by this mode alone
         with tempfile.TemporaryFile(dir=config.data) as probe:
@@ -45,8 +49,40 @@ def prepare(config: Config) -> None:
         socket = Path(config.tap_address.removeprefix("unix:"))
         try:
             socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = socket.parent.lstat()
         except OSError as error:
             raise FolderError(f"tap socket {socket}: {error.strerror}") from error
+        # Where the data folder's path is too long for a socket, its folder lies in a place that others can write to.
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
+            raise FolderError(f"tap socket {socket}: its folder must be ours alone (mode 0700)")
+
+
+@contextlib.contextmanager
+def held(config: Config) -> Iterator[None]:
+    """The folder prepared, and ours alone where a recorder runs: two would take the tap's socket from one another.
+
+    The kernel lets go of the lock when the process ends, however it ends; children do not inherit it.
+
+    :raises FolderError: another process holds it, or the folder cannot be used
+    """
+    prepare(config)
+    if config.role not in ("all", "recorder"):
+        yield
+        return
+    path = config.data / "run" / "lock"
+    try:
+        lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    except OSError as error:
+        raise FolderError(f"{path}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FolderError(f"the data folder is in use by process {lock.read().strip() or 'unknown'}") from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
 
 
 def bureau_secret(config: Config) -> bytes:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -19,9 +20,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from recorder.service import COUNTERS
 from server.bus.redis_link import RedisLink
 from server.media.plane import HistogramCounts, PlaneStats
+from server.node.node import NodeStats
 
 _Where = tuple[str, dict[str, str]]
 
@@ -74,6 +75,80 @@ _HELP = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """``name`` ends in its unit, as Prometheus wants it (``_total`` is added to counters); ``scale`` turns our unit
+    into that one; of several recorders' figures the ``worst`` counts where a sum says nothing."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    scale: float = 1.0
+    worst: bool = False
+
+
+RECORDER_FIGURES: dict[str, Figure] = {
+    "packets": Figure("packets", "counter", "RTP packets taken from relays"),
+    "dropped_by_relay": Figure("dropped_by_relay", "counter", "Packets that relays say they dropped before the tap"),
+    "keyframes_asked": Figure("keyframes_asked", "counter", "Keyframes asked of publishers"),
+    "taps_bad": Figure("taps_bad", "counter", "Tap connections closed for a bad proof or a bad frame"),
+    "taps_refused": Figure("taps_refused", "counter", "Tap connections refused, for there were too many"),
+    "lessons_refused": Figure("lessons_refused", "counter", "Lessons refused, for there were too many"),
+    "tracks_refused": Figure("tracks_refused", "counter", "Tracks that cannot be recorded"),
+    "recover_failures": Figure("recover_failures", "counter", "Lessons of a former recorder that could not be taken"),
+    "fragments": Figure("fragments", "counter", "Fragments written"),
+    "written_bytes": Figure("written_bytes", "counter", "Bytes written"),
+    "write_failures": Figure("write_failures", "counter", "Fragments that could not be written"),
+    "overload": Figure("overload", "counter", "Fragments given up because the disk was too slow"),
+    "gaps": Figure("gaps", "counter", "Gaps found in recordings, all lessons since the start"),
+    "finished": Figure("finished", "counter", "Lessons put into the library"),
+    "finish_failures": Figure("finish_failures", "counter", "Lessons that could not be put into the library"),
+    "cpu_seconds": Figure("cpu_seconds", "counter", "Processor time used"),
+    "lessons": Figure("lessons", "gauge", "Lessons being recorded"),
+    "failing": Figure("failing", "gauge", "Lessons whose recording fails now"),
+    "taps": Figure("taps", "gauge", "Relays connected"),
+    "lag_ms": Figure("lag_seconds", "gauge", "Age of the oldest sample not yet on disk", 0.001, worst=True),
+    "recorded_seconds": Figure("recorded_seconds", "gauge", "Time recorded of the lessons being recorded"),
+    "lost_packets": Figure("lost_packets", "gauge", "Packets missing in the lessons being recorded"),
+    "late_packets": Figure("late_packets", "gauge", "Packets that came too late, in the lessons being recorded"),
+    "malformed_packets": Figure("malformed_packets", "gauge", "Unreadable packets, in the lessons being recorded"),
+    "finishing": Figure("finishing", "gauge", "Lessons waiting to be put into the library"),
+    "finish_seconds": Figure("finish_seconds", "gauge", "How long the last lesson took to finish", worst=True),
+    "tap_connected": Figure("tap_connected", "gauge", "Recorders that this relay is connected to"),
+    "tap_connections": Figure("tap_connections", "counter", "Connections made to recorders"),
+    "tap_dropped": Figure("tap_dropped", "counter", "Packets dropped by the full queue to a recorder"),
+    "tap_queue_bytes": Figure("tap_queue_bytes", "gauge", "Bytes waiting for recorders"),
+    "tap_lag_ms": Figure(
+        "tap_lag_seconds", "gauge", "Age of the oldest packet waiting for a recorder", 0.001, worst=True
+    ),
+}
+NODE_FIGURES: dict[str, Figure] = {
+    "lessons": Figure("lessons", "gauge", "Lessons on this relay"),
+    "connections": Figure("connections", "gauge", "Connections, publishing and watching"),
+    "pending": Figure("pending", "gauge", "Connections that were answered and are not up yet"),
+    "voice_only": Figure("voice_only", "gauge", "Watchers whose line carries the voice only"),
+    "layer_changes_total": Figure("layer_changes", "counter", "Changes of the layer sent to a watcher"),
+    "refused_total": Figure("refused", "counter", "Offers refused"),
+    "events_dropped_total": Figure("events_dropped", "counter", "Events dropped by a reader's full queue"),
+}
+REDIS_FIGURES: dict[str, Figure] = {
+    "up": Figure("up", "gauge", "1 while Redis answers"),
+    "losses_total": Figure("losses", "counter", "Times that Redis went away"),
+}
+BUS_FIGURES: dict[str, Figure] = {
+    "relays": Figure("relays", "gauge", "Relays known"),
+    "recorders": Figure("recorders", "gauge", "Recorders known"),
+    "relays_lost_total": Figure("relays_lost", "counter", "Relays given up as lost"),
+    "events_dropped_total": Figure("events_dropped", "counter", "Events dropped by a reader's full queue"),
+    "calls_refused_total": Figure("calls_refused", "counter", "Calls refused, for too many waited"),
+    "calls_open": Figure("calls_open", "gauge", "Calls being answered or waiting"),
+    "direct_lines": Figure("direct_lines", "gauge", "Direct lines open"),
+    "direct_lines_refused_total": Figure(
+        "direct_lines_refused", "counter", "Direct lines closed unproved, or for there were too many"
+    ),
+}
+
+
 class PlaneCollector(Collector):
     """``PlaneStats`` as metric families, read when Prometheus asks."""
 
@@ -95,6 +170,12 @@ class PlaneCollector(Collector):
         )
         for name, value in (("transports", stats.transports), ("sources", stats.sources), ("sinks", stats.sinks)):
             yield GaugeMetricFamily(f"kongzhong_plane_{name}", f"{name.capitalize()} open now", value=value)
+        buffers = GaugeMetricFamily(
+            "kongzhong_plane_socket_buffer_bytes", "UDP socket buffer that the kernel granted", labels=["direction"]
+        )
+        for direction, octets in stats.socket_buffers.items():
+            buffers.add_metric([direction], octets)
+        yield buffers
 
     def _counters(self, counters: Mapping[str, int]) -> Iterator[Metric]:
         families: dict[str, CounterMetricFamily] = {}
@@ -108,25 +189,34 @@ class PlaneCollector(Collector):
 
 class RecorderCollector(Collector):
     """What recorders say of themselves once a second. Several are one sum, and the worst of their delays: which one it
-    is, each recorder's own ``/metrics`` tells."""
+    is, each recorder's own ``/metrics`` tells. Before the first speaks, all is zero: a counter has to be seen at zero
+    for its first step to have a rate."""
 
     def __init__(self, stats: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
         self._stats = stats
 
     def collect(self) -> Iterable[Metric]:
-        for name, value in combined(self._stats().values()).items():
-            yield figure("kongzhong_recorder", name, value)
+        zeros = dict.fromkeys(RECORDER_FIGURES, 0.0)
+        yield from families("kongzhong_recorder", RECORDER_FIGURES, zeros | combined(self._stats().values()))
 
 
 class NodeCollector(Collector):
-    """The node's own figures: a dataclass of numbers."""
+    """The node's own figures."""
 
-    def __init__(self, stats: Callable[[], Any]) -> None:
+    def __init__(self, stats: Callable[[], NodeStats]) -> None:
         self._stats = stats
 
     def collect(self) -> Iterable[Metric]:
-        for name, value in dataclasses.asdict(self._stats()).items():
-            yield figure("kongzhong_node", name, value)
+        figures = dataclasses.asdict(self._stats())
+        by_layer = figures.pop("watchers_by_layer")
+        del figures["watchers"]  # the sum of them
+        watchers = GaugeMetricFamily(
+            "kongzhong_node_watchers", "Watching connections by rank of the layer sent to them", labels=["layer"]
+        )
+        for layer, count in by_layer.items():
+            watchers.add_metric([layer], count)
+        yield watchers
+        yield from families("kongzhong_node", NODE_FIGURES, figures)
 
 
 class BusCollector(Collector):
@@ -137,10 +227,9 @@ class BusCollector(Collector):
         self._figures = figures
 
     def collect(self) -> Iterable[Metric]:
-        yield figure("kongzhong_redis", "up", float(self._link.here.is_set()))
-        yield figure("kongzhong_redis", "losses_total", self._link.losses)
-        for name, value in self._figures().items():
-            yield figure("kongzhong_bus", name, value)
+        redis = {"up": float(self._link.here.is_set()), "losses_total": float(self._link.losses)}
+        yield from families("kongzhong_redis", REDIS_FIGURES, redis)
+        yield from families("kongzhong_bus", BUS_FIGURES, self._figures())
 
 
 class DiskCollector(Collector):
@@ -163,24 +252,24 @@ def combined(each: Iterable[Mapping[str, float]]) -> dict[str, float]:
     for stats in each:
         for name, value in stats.items():
             before = found.get(name, 0.0)
-            found[name] = max(before, value) if name in _DELAYS else before + value
+            known = RECORDER_FIGURES.get(name)
+            found[name] = max(before, value) if known and known.worst else before + value
     return found
 
 
-def figure(prefix: str, name: str, value: float) -> Metric:
-    """A number under its Prometheus name; milliseconds become seconds."""
-    text = name.replace("_", " ")
-    if name.endswith("_total") or name in _RECORDER_COUNTERS:
-        return CounterMetricFamily(f"{prefix}_{name.removesuffix('_total')}", text, value=value)
-    if name.endswith("_ms"):
-        return GaugeMetricFamily(f"{prefix}_{name.removesuffix('_ms')}_seconds", text, value=value / 1000)
-    return GaugeMetricFamily(f"{prefix}_{name}", text, value=value)
-
-
-_DELAYS = frozenset({"lag_ms", "tap_lag_ms", "finish_seconds"})
-_RECORDER_COUNTERS = frozenset(
-    {*COUNTERS, "finished", "finish_failures", "cpu_seconds", "tap_dropped", "tap_connections"}
-)
+def families(prefix: str, table: Mapping[str, Figure], values: Mapping[str, float]) -> Iterator[Metric]:
+    """Numbers as the table describes them; those it does not know are gauges of one family, ``…_other``."""
+    other = GaugeMetricFamily(f"{prefix}_other", "Figures without a name of their own", labels=["figure"])
+    for name, value in values.items():
+        figure = table.get(name)
+        if figure is None:
+            other.add_metric([name], value)
+        elif figure.kind == "counter":
+            yield CounterMetricFamily(f"{prefix}_{figure.name}", figure.help, value=value * figure.scale)
+        else:
+            yield GaugeMetricFamily(f"{prefix}_{figure.name}", figure.help, value=value * figure.scale)
+    if other.samples:
+        yield other
 
 
 def add_route(app: web.Application, registry: CollectorRegistry) -> None:

@@ -120,7 +120,12 @@ async def _relay(parts: Parts) -> RelayNode:
         raise port_error("media", config.media, error) from error
     parts.stack.push_async_callback(plane.close)
     bound = "" if config.media.everywhere else config.media.host
-    node = RelayNode(plane, addresses=lambda: candidate_addresses(bound, config.announce), tap_secret=parts.secret)
+    node = RelayNode(
+        plane,
+        addresses=lambda: candidate_addresses(bound, config.announce),
+        tap_secret=parts.secret,
+        capacity=config.capacity,
+    )
     parts.stack.push_async_callback(node.shut_down)
     parts.collect(PlaneCollector(plane.stats))
     parts.collect(NodeCollector(node.stats))
@@ -194,6 +199,7 @@ async def _recorder_listens(child: Child, address: str) -> None:
     :raises StartError: it gave up; its own line on stderr says why
     """
     kind, _, rest = address.partition(":")
+    host, _, port = rest.rpartition(":")
     deadline = time.monotonic() + RECORDER_PATIENCE
     while time.monotonic() < deadline:
         if child.fatal.done():
@@ -202,7 +208,7 @@ async def _recorder_listens(child: Child, address: str) -> None:
             if kind == "unix":
                 _, writer = await asyncio.open_unix_connection(rest)
             else:
-                _, writer = await asyncio.open_connection(*rest.rsplit(":", 1))
+                _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
             writer.close()
             return
         await asyncio.sleep(0.02)

@@ -7,6 +7,7 @@ the recorder stops last, when it has everything.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -49,7 +50,9 @@ async def _serve_or_say(config: Config, demo: bool) -> int:
     signals = StopSignals()
     signals.listen()
     try:
-        async with Server(config, demo=demo) as server:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(folder.held(config))
+            server = await stack.enter_async_context(Server(config, demo=demo))
             notify("READY=1")
             log.info("%s at %s", config.role, server.url)
             if not demo and sys.stdout.isatty() and config.role in ("all", "signaling"):
@@ -110,6 +113,7 @@ class Server:
         self.parts = parts = Parts(config, folder.bureau_secret(config), web.Application(client_max_size=BODY_MAX))
         if self._demo and sys.stdout.isatty():
             parts.child_stderr = config.data / "run" / "children.log"
+            parts.child_stderr.unlink(missing_ok=True)  # of the last demo
         try:
             lag = LoopLag(parts.registry)
             lag.start()

@@ -6,7 +6,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def _as_text(field: Field, value: Any, where: str) -> Any:
 def _parse_text(field: Field, given: Any, where: str) -> Any:
     try:
         if field.repeatable:
-            return tuple(field.parse(text) for text in given)
+            return tuple(_parse_text(replace(field, repeatable=False), text, where) for text in given)
         return field.parse(given)
     except ValueError as error:
         got = "" if field.setting.show else f", got {given!r}"  # what has something to hide is not repeated

@@ -13,21 +13,30 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import Any, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from server.bus import wire
 from server.bus.direct_line import LineBroken
 from server.bus.events import EventHub
-from server.bus.limits import LESSONS_REMEMBERED, REDIS_BLOCK, REDIS_TIMEOUT, RENEWALS
+from server.bus.limits import LESSONS_REMEMBERED, REDIS_BLOCK, RENEWALS
 from server.bus.recent import Recent
 from server.bus.redis_link import RedisAway, RedisLink
 from server.bus.registry import PREFIX, RecorderLease, Registry, RelayLease
 from server.bus.remote_relay import RemoteRelay
-from server.bus.streams import newest, read
+from server.bus.streams import newest
 from server.bus.wire import Events, Reply, WireError
 from signaling.relay import RecorderRef, Refused, RelayEvent, RelayPort
 
 log = logging.getLogger(__name__)
+
+
+class HasRoom(Protocol):
+    @property
+    def room(self) -> int: ...
+
+
+R = TypeVar("R", bound=HasRoom)
 
 
 class RedisDirectory:
@@ -45,7 +54,7 @@ class RedisDirectory:
         self._recording: Recent[RecorderLease] = Recent(LESSONS_REMEMBERED)
         self._read_from: dict[str, Any] = {}
         self._unreachable: dict[str, float] = {}  # relay → monotonic time of the first refused dial in a row
-        self._placing = asyncio.Lock()
+        self._placing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by lesson, while someone waits
         self._lost = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -88,7 +97,8 @@ class RedisDirectory:
         relay = self._remembered(lesson)
         if relay is not None:
             return relay
-        async with self._placing:
+        # Two joins at once ask once; joins to other lessons do not wait for this lesson's round trips.
+        async with self._placing.setdefault(lesson, asyncio.Lock()):
             relay = self._remembered(lesson)
             if relay is None:
                 relay = await self._find_or_choose(lesson)
@@ -179,6 +189,7 @@ class RedisDirectory:
 
     async def _refresh(self) -> None:
         """Take over the leases in Redis. A relay without one is not gone yet: its direct line has the last word."""
+        known = list(self._relays)  # what another look finds meanwhile is newer than these leases
         leases = {lease.id: lease for lease in await self._registry.relays()}
         self._recorders = {lease.id: lease for lease in await self._registry.recorders()}
         for name, lease in leases.items():
@@ -188,12 +199,16 @@ class RedisDirectory:
             else:
                 relay.lease, relay.leased = lease, True
                 self._unreachable.pop(name, None)
-        for name, relay in self._relays.items():
-            relay.leased = name in leases
+        for name in known:
+            if name in self._relays:
+                self._relays[name].leased = name in leases
 
     async def _get_to_know(self, lease: RelayLease) -> None:
         stream = f"{PREFIX}events:{lease.id}"
-        self._read_from[stream] = await self._link.run(lambda client: newest(client, stream))
+        last = await self._link.run(lambda client: newest(client, stream))
+        if lease.id in self._relays:
+            return  # another look was faster
+        self._read_from[stream] = last
         self._relays[lease.id] = RemoteRelay(lease, self._link, self._caller, self._secret, self._hub.put)
         log.info("relay %s at %s", lease.id, lease.control)
 
@@ -221,10 +236,8 @@ class RedisDirectory:
         replies = f"{PREFIX}replies:{self._caller}"
         self._read_from[replies] = "0-0"
         while True:
-            await self._link.here.wait()
-            wanted = dict(self._read_from)
             try:
-                found = await self._link.run(lambda client: read(client, wanted), REDIS_TIMEOUT + REDIS_BLOCK)  # noqa: B023
+                found = await self._link.read(self._read_from)
             except RedisAway:
                 # A Redis that restarts may have lost its streams: read them from their start. Numbers and ids make
                 # sure that nothing counts twice.
@@ -251,5 +264,5 @@ class RedisDirectory:
                     relay.take(frame)
 
 
-def _roomiest(leases: Iterable[Any]) -> Any:
+def _roomiest(leases: Iterable[R]) -> R | None:
     return max(leases, key=lambda lease: lease.room, default=None)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from server.bus import streams
 from server.bus.limits import REDIS_BLOCK, REDIS_RETRY, REDIS_TIMEOUT
+from server.bus.streams import Entry
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,14 @@ class RedisLink:
         if self.away.is_set():
             raise RedisAway("Redis is away")
         return await self._try(operation, timeout)
+
+    async def read(self, after: Mapping[str, Any]) -> dict[str, list[Entry]]:
+        """News of streams, each after the id given for it; waits for Redis to be there. Empty when nothing came.
+
+        :raises RedisAway: it went meanwhile
+        """
+        await self.here.wait()
+        return await self.run(lambda client: streams.read(client, after), REDIS_TIMEOUT + REDIS_BLOCK)
 
     async def _try(self, operation: Callable[[Redis], Awaitable[T]], timeout: float) -> T:
         with _cancelled_stays_cancelled():

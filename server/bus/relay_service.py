@@ -17,15 +17,13 @@ from server.bus.events import EventLog
 from server.bus.limits import (
     EVENT_BATCH,
     EVENT_PAUSE,
-    REDIS_BLOCK,
-    REDIS_TIMEOUT,
     RENEWALS,
     STREAM_EVENTS,
     STREAM_REPLIES,
 )
 from server.bus.redis_link import RedisAway, RedisLink
 from server.bus.registry import PREFIX, Registry, RelayLease
-from server.bus.streams import append, read
+from server.bus.streams import append
 from server.bus.wire import Call, Events, Listen, WireError
 from signaling.relay import RelayPort
 
@@ -111,9 +109,8 @@ class RelayService:
         stream = f"{PREFIX}calls:{self.id}"
         last = b"0-0"
         while True:
-            await self._link.here.wait()
             try:
-                found = await self._link.run(lambda client: read(client, {stream: last}), REDIS_TIMEOUT + REDIS_BLOCK)  # noqa: B023
+                found = await self._link.read({stream: last})
             except RedisAway:
                 continue
             for last, body in found.get(stream, []):  # noqa: B007 - the last id read is where the next read begins

@@ -305,6 +305,8 @@ class PlaneStats:
         default_factory=lambda: HistogramCounts(CAPTURE_BUCKETS_MS, [0] * (len(CAPTURE_BUCKETS_MS) + 1))
     )
     """abs-capture-time to our socket, where the client sends it and its clock agrees with ours within a minute."""
+    socket_buffers: dict[str, int] = field(default_factory=dict)
+    """Octets that the kernel granted the UDP socket, by direction (``in``, ``out``); empty where nobody knows."""
     transports: int = 0
     sources: int = 0
     sinks: int = 0

@@ -28,6 +28,9 @@ from server.node.tapping import RecorderTaps
 from server.quality.chooser import LayerChooser
 from signaling.relay import Answer, ConnectionDown, Offer, RecorderRef, Refused
 
+LAYER_RANKS = ("top", "middle", "low", "voice")
+"""A single stream is ``top``, the lower of two ``low``; rids are the encoder's own words and would be no label."""
+
 
 @dataclass(slots=True)
 class NodeStats:
@@ -37,6 +40,8 @@ class NodeStats:
     connections: int
     pending: int
     watchers: int
+    watchers_by_layer: dict[str, int]
+    """By rank among the living layers of what they watch: ``LAYER_RANKS``."""
     voice_only: int
     layer_changes_total: int
     refused_total: int
@@ -50,6 +55,7 @@ class RelayNode:
     :param addresses: IP addresses of host candidates, best first; a function is asked at each offer, since a machine's
         addresses come and go.
     :param clock: monotonic seconds.
+    :param capacity: watchers; a further one is refused as ``full``.
     :param tap_secret: proves to recorders on other machines that we belong to the same bureau.
     """
 
@@ -60,7 +66,9 @@ class RelayNode:
         addresses: Callable[[], Sequence[str]] | Sequence[str],
         clock: Callable[[], float] = time.monotonic,
         tap_secret: bytes = b"",
+        capacity: int = limits.CONNECTIONS,
     ) -> None:
+        self._capacity = capacity
         self._plane = plane
         self._addresses = addresses
         self._clock = clock
@@ -122,6 +130,8 @@ class RelayNode:
 
     async def subscribe(self, offer: Offer) -> Answer:
         lesson = self._room_for(offer)
+        if sum(isinstance(known, Watcher) for known in self._books.connections.values()) >= self._capacity:
+            raise self._refuse("full", f"this relay already has {self._capacity} watchers")
         transport, credentials, now = next(self._ids), new_credentials(), self._clock()
         try:
             answer = answer_watcher(
@@ -205,11 +215,19 @@ class RelayNode:
             connections=len(self._books.connections),
             pending=len(self._books.pending),
             watchers=len(watchers),
+            watchers_by_layer=self._by_layer(watchers),
             voice_only=sum(watcher.chooser.voice_only for watcher in watchers),
             layer_changes_total=self._reactions.layer_changes,
             refused_total=self._refused,
             events_dropped_total=self._hub.dropped,
         )
+
+    def _by_layer(self, watchers: Sequence[Watcher]) -> dict[str, int]:
+        counts = dict.fromkeys(LAYER_RANKS, 0)
+        for watcher in watchers:
+            publication = self._books.lessons[watcher.lesson].publications.get(watcher.publication)
+            counts[layer_rank(watcher, publication.sources.get("video") if publication else None)] += 1
+        return counts
 
     async def shut_down(self) -> None:
         """Stop talking to recorders and end the readers of events. The plane is its owner's to close."""
@@ -310,3 +328,13 @@ class RelayNode:
         if not candidates:
             raise self._refuse("unavailable", "this relay has no address to be reached at")
         return Local(*credentials, self._plane.fingerprint, candidates, secrets.randbits(62))
+
+
+def layer_rank(watcher: Watcher, source: Source | None) -> str:
+    """Of ``LAYER_RANKS``, what is sent to a watcher of this picture."""
+    if "video" not in watcher.sinks or source is None or (watcher.has_asked and watcher.asked is None):
+        return "voice"
+    rids = [layer.rid for layer in source.steady]
+    if len(rids) < 2 or watcher.asked == rids[-1]:
+        return "top"
+    return "middle" if watcher.asked in rids[1:] else "low"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from signaling.core.attendance import Attendance
 from signaling.core.lesson import Lesson
 from signaling.messages import ServerMessage, Stats
 from signaling.relay import RelayEvent
 from signaling.roles import Role
-from signaling.store import Attendance
 
 Direction = Literal["publish", "watch"]
 
@@ -105,11 +105,18 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Jumped:
+    """The wall clock was set ahead by ``by`` seconds, which did not pass; ``now`` has them already."""
+
+    by: float
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed; due at ``Core.next_time``."""
 
 
-Command = Learn | Join | Opened | Failed | Leave | Attach | Detach | Heard | Reported | End | Found | Tick
+Command = Learn | Join | Opened | Failed | Leave | Attach | Detach | Heard | Reported | End | Found | Jumped | Tick
 
 # --- effects --------------------------------------------------------------------------------------------------------
 
@@ -170,10 +177,11 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One observation for a histogram. ``label`` is from a fixed set: a role, or who measured."""
+    """One observation for a histogram: seconds, or a share of 0..1. ``label`` is from a fixed set: a role, or who
+    measured."""
 
-    what: Literal["join", "first_frame", "latency"]
-    seconds: float
+    what: Literal["join", "first_frame", "latency", "watch_loss"]
+    value: float
     label: str
 
 

@@ -8,13 +8,14 @@ takes nothing away.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from signaling.core.seats import Connection, SeatKey
 from signaling.limits import PUBLICATIONS_PER_LESSON
 from signaling.messages import LayerView, PublicationView
 from signaling.relay import LayerInfo, PublicationLive, PublicationSilent
 
-TrackKey = tuple[str, str]  # (publication, kind)
+TrackKey = tuple[str, Literal["audio", "video"]]  # (publication, kind)
 
 
 @dataclass(slots=True)
@@ -100,6 +101,11 @@ class Publishing:
         view = track.view
         track.view = PublicationView(view.publication, view.kind, view.codec, view.layers, silent=True)
         return track.view
+
+    @property
+    def silent_now(self) -> bool:
+        """Nothing is published, or nothing of it sends."""
+        return all(track.view.silent for track in self.tracks.values())
 
     def has_layer(self, publication: str, rid: str) -> bool:
         """Also true while nothing is known: then the relay decides."""

@@ -104,6 +104,18 @@ class Seat:
             self._merge()
         return self.intervals[-1]
 
+    def split(self, before: float, after: float) -> tuple[Interval, ...]:
+        """The clock jumped: whoever is present was so until ``before`` and is so again from ``after``."""
+        if not self.present:
+            return ()
+        ended, begun = self.intervals[-1], Interval(after)
+        ended.end = max(before, ended.start)
+        self.since = after
+        self.intervals.append(begun)
+        if len(self.intervals) > INTERVALS_PER_SEAT:
+            self._merge()
+        return (ended, begun)
+
     def _merge(self) -> None:
         """Join the two finished intervals with the shortest gap between them."""
         gaps = [

@@ -1,11 +1,14 @@
-"""The access log: one line a request, without queries, tokens and the secrets of connections."""
+"""The access log: one line a request, without queries, tokens or secrets of connections; for junk none."""
 
 from __future__ import annotations
 
+import logging
 import re
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 
 CONNECTION_KEY = web.RequestKey("connection", str)
 """Where a handler leaves the public id of the connection it acts on."""
@@ -40,3 +43,27 @@ class AccessLogger(AbstractAccessLogger):
             time * 1000,
             f" {connection}" if connection else "",
         )
+
+
+class JunkFilter(logging.Filter):
+    """What is not HTTP/1 (TLS, HTTP/2's preface, a scanner) is one short line for those who debug.
+
+    aiohttp logs it as an error with a trace and the bytes that came, with which anybody could fill the disk.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError):
+            return True
+        record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
+        record.msg, record.args = "not HTTP: %s", (type(error).__name__,)
+        record.exc_info = record.exc_text = None
+        return server_logger.isEnabledFor(logging.DEBUG)
+
+
+_JUNK = JunkFilter()
+
+
+def hold_back_junk() -> None:
+    """For the whole process; again changes nothing."""
+    server_logger.addFilter(_JUNK)

@@ -8,8 +8,8 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
-from signaling.http.problems import Problem
 from signaling.limits import BODY_SECONDS, JSON_BYTES, SDP_BYTES
+from signaling.problems import Problem, where
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
@@ -35,12 +35,6 @@ async def json(request: web.Request, kind: type[_T]) -> _T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem("bad-json", where=where(error)) from error
-
-
-def where(error: Exception) -> str:
-    """The place in a message that msgspec complains of (``$.title``), never the value found there."""
-    _, separator, path = str(error).rpartition(" - at `")
-    return path.rstrip("`") if separator and path.isprintable() and len(path) < 80 else "$"
 
 
 def _text(body: bytes, code: str) -> str:

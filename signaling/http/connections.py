@@ -6,8 +6,9 @@ token alone opens only what is its seat's; and a request that is refused changes
 
 from __future__ import annotations
 
-import re
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -15,13 +16,14 @@ from signaling.core.commands import Direction, Failed, Join, Leave, Opened
 from signaling.core.lesson import Lesson
 from signaling.http import bodies
 from signaling.http.access_log import CONNECTION_KEY
+from signaling.http.entity_tags import check_if_match
 from signaling.http.gate import Gate
-from signaling.http.ice import credentials, links
-from signaling.http.problems import Problem
-from signaling.http.registry import Handle, new_connection_id
-from signaling.http.routes import Body, Operation, Parameter, Success
+from signaling.ice import credentials, links
+from signaling.problems import Problem
+from signaling.registry import Handle, new_connection_id
 from signaling.relay import Answer, Offer, RelayPort
 from signaling.roles import ROLES, STAFF
+from signaling.routes import Body, Operation, Parameter, Success
 from signaling.runner import Runner
 from signaling.tokens import Claims
 
@@ -45,7 +47,13 @@ IF_MATCH = Parameter(
 
 _WHO = ("no-token", "bad-token", "expired-token", "other-lesson", "role")
 _RELAY = ("unavailable", "full", "internal")
-_ENTITY_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+
+
+class Opening(NamedTuple):
+    """A connection that the relay has accepted, with its answer."""
+
+    handle: Handle
+    answer: Answer
 
 
 class Connections:
@@ -100,12 +108,12 @@ class Connections:
         if self.direction == "publish":
             # One at a time, so that the relay and the core agree on who came last.
             async with self.runner.lock(lesson.id, publication):
-                handle = await self._open(lesson, claims, offer)
+                opening = await self._open(lesson, claims, offer)
         else:
-            handle = await self._open(lesson, claims, offer)
-        return self._created(handle[0], handle[1])
+            opening = await self._open(lesson, claims, offer)
+        return self._created(opening)
 
-    async def _open(self, lesson: Lesson, claims: Claims, offer: Offer) -> tuple[Handle, Answer]:
+    async def _open(self, lesson: Lesson, claims: Claims, offer: Offer) -> Opening:
         runner = self.runner
         try:
             runner.run(Join(lesson.id, offer.connection, claims.seat, claims.role, self.direction, offer.publication))
@@ -113,11 +121,17 @@ class Connections:
             raise Problem(problem.code, publication=offer.publication) from problem
         try:
             relay, answer = await runner.at_relay(lesson, lambda relay: self.offer_to(relay, offer))
-        except BaseException as error:
+        except Problem as problem:
             runner.run(Failed(offer.connection))
-            if not isinstance(error, Problem) or error.code == "unavailable":
-                # It may have been accepted after all, only too late for us.
+            if problem.code == "unavailable":
                 runner.spawn(self._close_late(lesson, offer.connection))
+            raise
+        except (
+            asyncio.CancelledError,
+            Exception,
+        ):  # the client went away, or a bug: the publication must not stay asked for
+            runner.run(Failed(offer.connection))
+            runner.spawn(self._close_late(lesson, offer.connection))
             raise
         try:
             runner.run(Opened(offer.connection))
@@ -134,14 +148,16 @@ class Connections:
             answer.etag,
             credentials(offer.sdp),
         )
-        return handle, answer
+        return Opening(handle, answer)
 
     async def _close_late(self, lesson: Lesson, connection: str) -> None:
+        """The relay may have accepted it after all, only too late for us."""
         relay = self.runner.opened(lesson.id)
         if relay is not None:
             await self.runner.quietly(relay.close(connection), "close")
 
-    def _created(self, handle: Handle, answer: Answer) -> web.Response:
+    def _created(self, opening: Opening) -> web.Response:
+        handle, answer = opening
         location = f"/{self.protocol}/{handle.lesson}/{self.runner.registry.add(handle)}"
         response = web.Response(
             status=201,
@@ -183,7 +199,7 @@ class Connections:
         async with handle.lock:
             if not self.runner.core.knows(handle.id):
                 raise Problem("unknown-connection")
-            _check_if_match(request, handle.etag)
+            check_if_match(request, handle.etag)
             fresh = credentials(fragment)
             if fresh is None and ("a=ice-ufrag:" in fragment or "a=ice-pwd:" in fragment):
                 raise Problem("bad-fragment")  # RFC 8839, 4.4.1.1.1: a restart changes both
@@ -244,12 +260,13 @@ class Connections:
                 "POST", collection, f"{name}_post", f"{verb} ({title})", self.post, self.roles,
                 Success(201, "The SDP answer.", bodies.SDP, headers=headers),
                 joining, (LESSON, PUBLICATION), Body(bodies.SDP, example="v=0\r\n"), tag=name,
+                slash=True,
             ),
             Operation(
                 "OPTIONS", collection, f"{name}_options", f"What {title} accepts here",
                 self.options("OPTIONS, POST", {"Accept-Post": bodies.SDP}, with_links=True), None,
                 Success(204, "Accept-Post, CORS.", headers=("Accept-Post", "Allow")), hidden=True, tag=name,
-                parameters=(LESSON,),
+                parameters=(LESSON,), slash=True,
             ),
             Operation(
                 "PATCH", resource, f"{name}_patch", "Trickle ICE, or restart ICE", self.patch, self.roles,
@@ -270,18 +287,3 @@ class Connections:
                 parameters=(LESSON, SECRET),
             ),
         ]  # fmt: skip
-
-
-def _check_if_match(request: web.Request, etag: str) -> None:
-    """The wildcard, or a strong comparison (RFC 9110, 13.1.1).
-
-    RFC 9725 writes the wildcard in quotes in its prose, HTTP has it bare; clients send both.
-
-    :raises Problem: 428 without the field, 412 when no tag matches.
-    """
-    fields = request.headers.getall("If-Match", [])
-    if not fields:
-        raise Problem("precondition-required")
-    field = ", ".join(fields).strip()
-    if field not in ("*", '"*"') and ("", etag) not in _ENTITY_TAG.findall(field):
-        raise Problem("stale")

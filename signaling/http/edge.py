@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from signaling.http.cors import PREFIXES
-from signaling.http.problems import Problem
+from signaling.cors import PREFIXES
+from signaling.http.problems import response
+from signaling.problems import Problem
 
 _log = logging.getLogger(__name__)
 
@@ -27,18 +28,18 @@ def problem_middleware() -> Middleware:
         try:
             return await handler(request)
         except Problem as problem:
-            return problem.response(request)
+            return response(problem, request)
         except web.HTTPMethodNotAllowed as refusal:
             if not request.path.startswith(_OURS):
                 raise
             allow = ", ".join(sorted({*refusal.allowed_methods, "OPTIONS"}))
             if request.method == "OPTIONS":
                 return web.Response(status=204, headers={"Allow": allow})
-            return Problem("method", headers={"Allow": allow}, allow=allow).response(request)
+            return response(Problem("method", headers={"Allow": allow}, allow=allow), request)
         except web.HTTPException as refusal:
             if not request.path.startswith(_OURS) or refusal.status < 400:
                 raise
-            return Problem(_BY_STATUS.get(refusal.status, "bad-request")).response(request)
+            return response(Problem(_BY_STATUS.get(refusal.status, "bad-request")), request)
         except ConnectionError:
             raise  # the peer is gone: nobody reads a document
         except Exception:
@@ -46,6 +47,6 @@ def problem_middleware() -> Middleware:
                 raise
             resource = request.match_info.route.resource
             _log.exception("a bug in %s %s", request.method, resource.canonical if resource else "?")
-            return Problem("internal").response(request)
+            return response(Problem("internal"), request)
 
     return middleware

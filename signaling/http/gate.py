@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from aiohttp import web
 
-from signaling.http.problems import Problem
+from signaling.problems import Problem
 from signaling.tokens import Claims, TokenError, Tokens
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from signaling import messages as m
-from signaling.http.problems import MEDIA_TYPE, ProblemDocument
-from signaling.http.routes import Operation, Success
+from signaling.http.problems import MEDIA_TYPE
+from signaling.problems import ProblemDocument
 from signaling.roles import ROLES
+from signaling.routes import Operation, Success
 from signaling.texts import TEXTS
 
 _REF = "#/components/schemas/{name}"

@@ -1,14 +1,12 @@
-"""Problem documents (RFC 9457): every refusal as ``application/problem+json``, in the caller's language."""
+"""Refusals over HTTP (RFC 9457): ``application/problem+json`` in the caller's language, with its headers."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import msgspec
 from aiohttp import web
 
-from signaling.relay import Refused
-from signaling.texts import TEXTS, language_of, words
+from signaling.problems import Problem
+from signaling.texts import language_of
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 2  # what a page waits after 503; pages add their own jitter
@@ -16,94 +14,28 @@ RETRY_SECONDS = 2  # what a page waits after 503; pages add their own jitter
 _REALM = 'Bearer realm="kongzhong"'
 
 
-class ProblemDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The body of a refusal."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    offered: tuple[str, ...] | None = None
-    accepted: tuple[str, ...] | None = None
-
-
-class Problem(Exception):
-    """A request is refused because of what it is; ``fields`` fill the words of its detail."""
-
-    def __init__(
-        self,
-        code: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        offered: list[str] | None = None,
-        accepted: list[str] | None = None,
-        **fields: object,
-    ) -> None:
-        super().__init__(code)
-        self.code = code
-        self.status = TEXTS[code].status
-        self.headers = dict(headers or {})
-        self.offered = offered
-        self.accepted = accepted
-        self.fields = fields
-        if self.status == 401:
-            # RFC 6750, 3: no error code where the request carried no token at all.
-            error = "" if code == "no-token" else ', error="invalid_token"'
-            self.headers["WWW-Authenticate"] = _REALM + error
-        if self.status == 503:
-            self.headers["Retry-After"] = str(RETRY_SECONDS)
-
-    def document(self, accept_language: str | None) -> ProblemDocument:
-        language = language_of(accept_language)
-        fields = dict(self.fields)
-        for name, names in (("offered", self.offered), ("accepted", self.accepted)):
-            if names:
-                fields[name] = ("、" if language == "zh-CN" else ", ").join(names)
-        title, detail = words(self.code, language, **fields)
-        return ProblemDocument(
-            type=f"urn:kongzhong:problem:{self.code}",
-            title=title,
-            status=self.status,
-            detail=detail,
-            code=self.code,
-            offered=None if self.offered is None else tuple(self.offered),
-            accepted=None if self.accepted is None else tuple(self.accepted),
-        )
-
-    def response(self, request: web.BaseRequest) -> web.Response:
-        accept_language = request.headers.get("Accept-Language")
-        return web.Response(
-            status=self.status,
-            body=msgspec.json.encode(self.document(accept_language)),
-            content_type=MEDIA_TYPE,
-            headers={
-                **self.headers,
-                "Content-Language": language_of(accept_language),
-                "Vary": "Accept-Language",
-                "Cache-Control": "no-store",
-            },
-        )
+def response(problem: Problem, request: web.BaseRequest) -> web.Response:
+    """The answer to ``request``."""
+    accept_language = request.headers.get("Accept-Language")
+    return web.Response(
+        status=problem.status,
+        body=msgspec.json.encode(problem.document(accept_language)),
+        content_type=MEDIA_TYPE,
+        headers={
+            **_of_status(problem),
+            **problem.headers,
+            "Content-Language": language_of(accept_language),
+            "Vary": "Accept-Language",
+            "Cache-Control": "no-store",
+        },
+    )
 
 
-_RELAY_CODES = frozenset(
-    {
-        "not-sdp",
-        "no-common-codec",
-        "too-many-sections",
-        "unsupported-sdp",
-        "unknown-connection",
-        "unknown-lesson",
-        "unknown-layer",
-        "not-live",
-        "full",
-        "bad-fragment",
-        "unavailable",
-    }
-)
-
-
-def from_relay(refused: Refused) -> Problem:
-    """What a relay's refusal becomes; a code that we do not know is ``refused`` (422)."""
-    code = refused.code if refused.code in _RELAY_CODES else "refused"
-    return Problem(code, offered=refused.extra.get("offered"), accepted=refused.extra.get("accepted"))
+def _of_status(problem: Problem) -> dict[str, str]:
+    if problem.status == 401:
+        # RFC 6750, 3: no error code where the request carried no token at all.
+        error = "" if problem.code == "no-token" else ', error="invalid_token"'
+        return {"WWW-Authenticate": _REALM + error}
+    if problem.status == 503:
+        return {"Retry-After": str(RETRY_SECONDS)}
+    return {}

@@ -16,9 +16,9 @@ from signaling.core.commands import End, Learn
 from signaling.core.lesson import TITLE_PATTERN, Lesson
 from signaling.http import bodies
 from signaling.http.gate import Gate
-from signaling.http.problems import Problem
-from signaling.http.routes import Body, Operation, Parameter, Success
+from signaling.problems import Problem
 from signaling.roles import END, OPS, ROLES, SEE_SEATS
+from signaling.routes import Body, Operation, Parameter, Success
 from signaling.runner import Runner
 from signaling.series import percentile
 

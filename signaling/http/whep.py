@@ -9,13 +9,10 @@ from aiohttp import web
 
 from signaling.http import bodies
 from signaling.http.connections import LESSON, SECRET, Connections
-from signaling.http.problems import Problem
-from signaling.http.registry import Handle
-from signaling.http.routes import Body, Operation, Success
 from signaling.messages import Rid
 from signaling.relay import Answer, Offer, RelayPort
 from signaling.roles import WATCH
-from signaling.runner import Runner
+from signaling.routes import Body, Operation, Success
 
 LAYER_EXTENSION = "urn:ietf:params:whep:ext:core:layer"
 
@@ -41,7 +38,7 @@ class Whep(Connections):
     async def layer(self, request: web.Request) -> web.Response:
         handle = self.find(request)
         choice = await bodies.json(request, LayerChoice)
-        await choose_layer(self.runner, handle, choice.rid if choice.rid is not None else choice.encodingId)
+        await self.runner.choose_layer(handle, choice.rid if choice.rid is not None else choice.encodingId)
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
     def operations(self) -> list[Operation]:
@@ -64,13 +61,3 @@ class Whep(Connections):
                 parameters=(LESSON, SECRET),
             ),
         ]  # fmt: skip
-
-
-async def choose_layer(runner: Runner, handle: Handle, rid: str | None) -> None:
-    """Also the WebSocket's ``layer``.
-
-    :raises Problem: nobody publishes this layer, or the relay refuses.
-    """
-    if rid is not None and not runner.core.has_layer(handle.id, rid):
-        raise Problem("unknown-layer")
-    await runner.ask(handle.relay.choose_layer(handle.id, rid))

@@ -1,18 +1,9 @@
-"""The class WebSocket, ``GET /ws/{lesson}``: hello, then messages both ways, in JSON or msgpack.
-
-The invariant: nobody waits for a reader. What a socket has to send stands in a queue bounded by number and bytes; a
-reader that lets it fill up is cut off and comes back with a fresh welcome.
-"""
+"""The class WebSocket, ``GET /ws/{lesson}``: hello, then messages both ways, in JSON or msgpack."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
-import secrets
-from collections import deque
-from collections.abc import Callable
-from typing import Any
+import time
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -22,21 +13,17 @@ from signaling import limits
 from signaling import messages as m
 from signaling.core.commands import Attach, Detach, End, Reported
 from signaling.core.seats import SeatKey
-from signaling.http.bodies import where
-from signaling.http.cors import Cors
-from signaling.http.problems import Problem
-from signaling.http.routes import Operation, Parameter, Success
-from signaling.http.whep import choose_layer
+from signaling.cors import Cors
+from signaling.problems import Problem
 from signaling.roles import END
+from signaling.routes import Operation, Parameter, Success
 from signaling.runner import Runner
 from signaling.texts import Language, language_of, words
 from signaling.tokens import Claims, TokenError, Tokens
 from signaling.websocket.bucket import Bucket
-from signaling.websocket.hub import ENCODE
+from signaling.websocket.decoding import decode
+from signaling.websocket.sending import NORMAL, POLICY, Socket
 
-_log = logging.getLogger(__name__)
-
-NORMAL, GOING_AWAY, POLICY = 1000, 1001, 1008
 _CLOSE_CODES = {
     "no-token": 4401,
     "bad-token": 4401,
@@ -47,18 +34,6 @@ _CLOSE_CODES = {
     "no-hello": 4408,
     "lesson-ended": 4410,
 }
-_CLOSE_SECONDS = 2.0  # for the peer's half of the closing handshake
-
-
-class _Envelope(msgspec.Struct):
-    type: str
-
-
-_DECODE: dict[str, Callable[..., Any]] = {
-    m.JSON_PROTOCOL: msgspec.json.decode,
-    m.MSGPACK_PROTOCOL: msgspec.msgpack.decode,
-}
-_TYPES: dict[Any, type[m.ClientMessage]] = {struct.__struct_config__.tag: struct for struct in m.CLIENT_MESSAGES}
 
 
 class Closing(Exception):
@@ -68,95 +43,6 @@ class Closing(Exception):
         super().__init__(code)
         self.code = code
         self.fields = fields
-
-
-def decode(protocol: str, data: bytes | str) -> m.ClientMessage:
-    """One message.
-
-    :raises Problem: ``bad-message`` or ``unknown-type``.
-    """
-    try:
-        name = _DECODE[protocol](data, type=_Envelope).type
-        kind = _TYPES.get(name)
-        if kind is None:
-            raise Problem("unknown-type")
-        message: m.ClientMessage = _DECODE[protocol](data, type=kind)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Problem("bad-message", where=where(error)) from error
-    for field in message.__struct_fields__:
-        value = getattr(message, field)
-        if isinstance(value, float) and not math.isfinite(value):  # msgpack can say NaN, and NaN passes every bound
-            raise Problem("bad-message", where=f"$.{field}")
-    return message
-
-
-class Socket:
-    """One WebSocket after its hello; what the hub sees. Sending never blocks and never raises."""
-
-    def __init__(self, peer: web.WebSocketResponse, abort: Callable[[], None], on_slow: Callable[[], None]) -> None:
-        self.id = secrets.token_hex(8)
-        self.protocol = peer.ws_protocol or m.JSON_PROTOCOL
-        self.seat: SeatKey = ("", "")
-        self._peer = peer
-        self._abort = abort
-        self._on_slow = on_slow
-        self._queue: deque[bytes] = deque()
-        self._bytes = 0
-        self._wake = asyncio.Event()
-        self._closing: int | None = None
-        self.cut = False
-        """Not closed but cut off: no good-bye would get through."""
-
-    def send(self, data: bytes) -> None:
-        if self._closing is not None:
-            return
-        if len(self._queue) >= limits.SOCKET_QUEUE_MESSAGES or self._bytes + len(data) > limits.SOCKET_QUEUE_BYTES:
-            self._cut()
-            return
-        self._queue.append(data)
-        self._bytes += len(data)
-        self._wake.set()
-
-    def say(self, message: m.ServerMessage) -> None:
-        self.send(ENCODE[self.protocol](message))
-
-    def hang_up(self, code: int, reason: str) -> None:
-        self.say(m.Bye(reason))
-        if self._closing is None:
-            self._closing = code
-            self._wake.set()
-
-    def _cut(self) -> None:
-        """A close frame would only queue behind what the peer does not read."""
-        self._closing = POLICY
-        self.cut = True
-        self._queue.clear()
-        self._on_slow()
-        self._wake.set()
-        self._abort()
-
-    async def write(self) -> None:
-        """Sends until hung up and everything is sent, or the peer is gone; the only task that writes."""
-        kind = WSMsgType.TEXT if self.protocol == m.JSON_PROTOCOL else WSMsgType.BINARY
-        try:
-            while True:
-                while self._queue:
-                    data = self._queue.popleft()
-                    async with asyncio.timeout(limits.SEND_SECONDS):
-                        await self._peer.send_frame(data, kind)
-                    self._bytes -= len(data)
-                if self._closing is not None:
-                    return
-                self._wake.clear()
-                await self._wake.wait()
-        except TimeoutError:
-            self._cut()
-        except (ConnectionError, RuntimeError):  # aiohttp: the transport closed under us
-            self._abort()
-
-    @property
-    def close_code(self) -> int | None:
-        return self._closing
 
 
 class ClassSocket:
@@ -222,7 +108,7 @@ class ClassSocket:
             protocols=(m.JSON_PROTOCOL, m.MSGPACK_PROTOCOL),
             heartbeat=self.runner.settings.heartbeat,
             max_msg_size=limits.MESSAGE_BYTES,
-            timeout=_CLOSE_SECONDS,
+            timeout=limits.CLOSE_SECONDS,
             compress=False,  # a page's messages are small; a deflate window for each socket is not
         )
 
@@ -259,7 +145,7 @@ class ClassSocket:
         if frame.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
             return None
         try:
-            message = decode(socket.protocol, _data(socket.protocol, frame.type, frame.data))
+            message = decode(socket.protocol, frame.type, frame.data)
         except Problem as problem:
             raise Closing("no-hello", seconds=seconds) from problem
         if not isinstance(message, m.Hello):
@@ -295,12 +181,12 @@ class ClassSocket:
             bucket = Bucket(limits.MESSAGES_PER_SECOND, limits.MESSAGES_BURST)
             self._buckets[key] = bucket
         async for frame in peer:
-            if not bucket.take(self.runner.clock()):
+            if not bucket.take(time.monotonic()):
                 _say_problem(socket, "flood", language)
                 socket.hang_up(POLICY, "flood")
                 return
             try:
-                message = decode(socket.protocol, _data(socket.protocol, frame.type, frame.data))
+                message = decode(socket.protocol, frame.type, frame.data)
                 await self._act(lesson, claims, socket, message)
             except Problem as problem:
                 _say_problem(socket, problem.code, language, problem.fields)
@@ -325,7 +211,7 @@ class ClassSocket:
                     raise Problem("unknown-connection")
                 if handle.seat != socket.seat:
                     raise Problem("not-yours")
-                await choose_layer(runner, handle, message.rid)
+                await runner.choose_layer(handle, message.rid)
             case m.Hello():
                 raise Problem("bad-message", where="$.type")
 
@@ -340,16 +226,6 @@ class ClassSocket:
                 (lesson,), tag="socket",
             ),
         ]  # fmt: skip
-
-
-def _data(protocol: str, kind: WSMsgType, data: Any) -> bytes | str:
-    """
-    :raises Problem: a text frame on the binary protocol, or the other way round.
-    """
-    if kind is not (WSMsgType.TEXT if protocol == m.JSON_PROTOCOL else WSMsgType.BINARY):
-        raise Problem("bad-message", where="$")
-    data_: bytes | str = data
-    return data_
 
 
 def _say_problem(socket: Socket, code: str, language: Language, fields: dict[str, object] | None = None) -> None:

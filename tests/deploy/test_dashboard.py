@@ -103,6 +103,9 @@ async def test_the_figures_are_those_of_the_lesson(lesson: Lesson) -> None:
     assert await value('sum(kongzhong_joins_total{code="ok"})') == 3
     assert await value("kongzhong_recorder_tap_connected") == 1
     assert await value("kongzhong_recorder_lessons") == 1
+    assert await value("kongzhong_lessons_silent") == 0
+    assert await value('kongzhong_node_watchers{layer="top"}') == 2  # of a single stream
+    assert await value("sum(kongzhong_node_watchers)") == 2
     transit = await value("histogram_quantile(0.99, rate(kongzhong_relay_transit_seconds_bucket[5s]))")
     assert 0 < transit < math.inf
     sent = await value('sum(kongzhong_plane_rtp_packets_total{direction="out"})')
@@ -134,6 +137,7 @@ async def test_no_label_grows_with_lessons_or_seats(lesson: Lesson) -> None:
         "kind",
         "queue",
         "state",
+        "layer",
     }
     assert names <= allowed | {"code", "source", "counter", "where"}
     assert len(found) < 1000

@@ -24,7 +24,9 @@ def serve(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def one_line(done: subprocess.CompletedProcess[str], *says: str) -> None:
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
-    assert done.stderr.startswith("kongzhong: ") and done.stderr.count("\n") == 1, done.stderr
+    # A host that cuts the socket's buffers is warned of them before the start fails.
+    said = [line for line in done.stderr.splitlines() if "UDP socket buffers" not in line]
+    assert len(said) == 1 and said[0].startswith("kongzhong: "), done.stderr
     for word in says:
         assert word in done.stderr
 
@@ -132,6 +134,34 @@ def test_a_second_server_on_the_same_ports_leaves_the_first_alone(tmp_path: Path
         with closing(socket.create_connection((host, int(port)), timeout=10)):
             pass
         assert (data / "run" / "tap.sock").is_socket()
+    finally:
+        first.terminate()
+        assert first.wait(30) == 0
+        if first.stderr:
+            first.stderr.close()
+
+
+def test_a_second_server_on_the_same_folder_with_other_ports_leaves_the_tap_alone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    ports = ["--http", f"127.0.0.1:{free_tcp_port()}", "--media", f"127.0.0.1:{free_udp_port()}"]
+    first = subprocess.Popen(
+        [sys.executable, "-m", "server", "serve", "--data", str(data), *ports],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert first.stderr is not None
+        assert any("recorder listens" in line for line in first.stderr)
+        tap = data / "run" / "tap.sock"
+        before = tap.stat().st_ino
+        one_line(serve(data), f"the data folder is in use by process {first.pid}")
+        assert tap.stat().st_ino == before
+        with closing(socket.socket(socket.AF_UNIX)) as client:
+            client.connect(str(tap))
+        assert kongzhong("lesson", "create", "--data", str(data), "--title", "T").returncode == 0
+        assert kongzhong("token", "--data", str(data), "--lesson", "x", "--role", "ops").returncode == 0
+        assert kongzhong("recover", "--data", str(data)).returncode == 0
     finally:
         first.terminate()
         assert first.wait(30) == 0

@@ -53,6 +53,30 @@ async def test_two_relays_two_lessons(tmp_path: Path, service: RecorderService) 
         assert len(listed(tmp_path, lesson.name)) == 1
 
 
+async def test_gaps_are_counted_once_and_the_bell_does_not_take_them_back(
+    tmp_path: Path, service: RecorderService
+) -> None:
+    lesson = LiveLesson("VP8")
+    await lesson.connect(tmp_path / "tap" / "s")
+    await lesson.run(1)
+    assert service.stats()["gaps"] == 0
+    await lesson.disconnect()
+    await lesson.run(1.5)
+    await lesson.connect(tmp_path / "tap" / "s")
+    await lesson.run(2)
+    found = service.stats()["gaps"]
+    assert found > 0
+    assert lesson.relay is not None
+    lesson.relay.send("end", lesson.name)
+    await lesson.relay.expect("done")
+    assert service.stats()["lessons"] == 0
+    assert service.stats()["gaps"] >= found
+    await lesson.disconnect()
+    [resource] = listed(tmp_path, lesson.name)
+    known = read_manifest(tmp_path / "data" / "archive" / resource.recording)
+    assert service.stats()["gaps"] == len(known.gaps)
+
+
 async def test_a_relay_that_comes_back_goes_on_in_the_same_recording(tmp_path: Path, service: RecorderService) -> None:
     lesson = LiveLesson("VP8")
     await lesson.connect(tmp_path / "tap" / "s")

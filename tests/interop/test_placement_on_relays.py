@@ -65,6 +65,31 @@ async def test_two_signaling_processes_that_ask_at_once_agree(redis: RedisServer
         assert name(ports[0]) == name(ports[1])
 
 
+async def test_a_lesson_does_not_wait_for_the_placing_of_another(
+    redis: RedisServer, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, _ = await stack.enter_async_context(relay_node())
+    relay = await stack.enter_async_context(relay_on_bus(redis.url, node))
+    directory = await stack.enter_async_context(directory_on_bus(redis.url))
+    await until(lambda: len(directory.relays) == 1)
+    asked: list[str] = []
+    go_on, placed = asyncio.Event(), Registry.placed
+
+    async def held_up(registry: Registry, lesson: str) -> str | None:
+        asked.append(lesson)
+        if lesson == "slow":
+            await go_on.wait()
+        return await placed(registry, lesson)
+
+    monkeypatch.setattr(Registry, "placed", held_up)
+    slow = [asyncio.create_task(directory.place("slow")) for _ in range(3)]
+    await until(lambda: asked == ["slow"])
+    assert name(await directory.place("quick")) == relay.id
+    go_on.set()
+    assert {name(port) for port in await asyncio.gather(*slow)} == {relay.id}
+    assert asked == ["slow", "quick"], "joins to the same lesson ask once"
+
+
 async def test_without_a_relay_or_with_full_ones_a_lesson_is_refused(redis: RedisServer, stack: AsyncExitStack) -> None:
     directory = await stack.enter_async_context(directory_on_bus(redis.url))
     with pytest.raises(Refused, match="unavailable"):

@@ -6,15 +6,17 @@ import asyncio
 import gzip
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from recorder.library import problems as library
 from signaling.core.lesson import Lesson
 from signaling.http import bodies
-from signaling.http.access_log import loggable_path
-from signaling.http.ice import check_servers
+from signaling.http.access_log import hold_back_junk, loggable_path
+from signaling.ice import check_servers
 from signaling.limits import JSON_BYTES, SDP_BYTES
 from signaling.settings import SignalingSettings
 from signaling.texts import TEXTS, language_of, words
@@ -269,6 +271,44 @@ async def test_no_token_and_no_secret_reaches_a_log_or_a_metric(
 
 
 @pytest.mark.parametrize(
+    "junk",
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x12\x04MARKER",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03MARKER\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nbad header MARKER\r\n\r\n",
+    ],
+    ids=["http2", "tls", "header"],
+)
+@pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
+async def test_what_is_no_http_fills_no_log(
+    server: ClassServer, caplog: pytest.LogCaptureFixture, junk: bytes, level: int
+) -> None:
+    caplog.set_level(level)
+    for name in ("aiohttp.server", "kongzhong.access"):
+        caplog.set_level(level, name)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(junk)
+    async with asyncio.timeout(20):
+        assert b" 400 " in (await reader.read()).partition(b"\r\n")[0]
+    writer.close()
+    said = [record for record in caplog.records if record.name == "aiohttp.server"]
+    assert [record.levelno for record in said] == ([logging.DEBUG] if level == logging.DEBUG else [])
+    assert all(record.exc_info is None and len(record.getMessage()) < 80 for record in said)
+    assert "MARKER" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_a_failure_of_ours_is_still_logged_by_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    hold_back_junk()
+    try:
+        raise RuntimeError("ours")
+    except RuntimeError:
+        logging.getLogger("aiohttp.server").exception("Error handling request")
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert "ours" in caplog.text
+
+
+@pytest.mark.parametrize(
     ("path", "logged"),
     [
         ("/whip/l1", "/whip/l1"),
@@ -297,6 +337,27 @@ def test_every_text_is_there_in_both_languages_and_can_be_filled() -> None:
             assert "{" not in detail
         assert any("\u4e00" <= letter <= "\u9fff" for letter in text.zh_detail), code
         assert not any("\u4e00" <= letter <= "\u9fff" for letter in text.en_detail), code
+
+
+def test_chinese_texts_use_chinese_punctuation_and_one_word_for_each_thing() -> None:
+    half_width = re.compile(r"[\u4e00-\u9fff”}][,;:!?]|[,;:!?()][\u4e00-\u9fff“]|[\u4e00-\u9fff”][()]|\(\{|\}\)")
+    for code, text in TEXTS.items():
+        for chinese in (text.zh_title, text.zh_detail):
+            assert not half_width.search(chinese), (code, chinese)
+            for other in ("凭证", "口令", "资源库", "教师"):
+                assert other not in chinese, (code, chinese)
+        assert text.zh_detail.endswith("。"), code
+    assert half_width.search("请稍后,再试")
+    assert half_width.search("身份({role})")
+
+
+def test_both_catalogues_call_the_same_error_by_the_same_name() -> None:
+    shared = TEXTS.keys() & library._PROBLEMS.keys()
+    assert shared
+    for code in shared:
+        status, chinese, english = library._PROBLEMS[code]
+        ours = TEXTS[code]
+        assert (ours.status, ours.zh_title, ours.en_title) == (status, chinese[0], english[0]), code
 
 
 @pytest.mark.parametrize(

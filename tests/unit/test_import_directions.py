@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +39,12 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 def imports(module: str, path: Path) -> Iterator[str]:
-    """Every module of ours that a file imports, wherever in it: also in functions and under TYPE_CHECKING."""
+    """Every module of ours that a file imports."""
+    return (name for name in every_import(module, path) if name.split(".")[0] in HOUSE)
+
+
+def every_import(module: str, path: Path) -> Iterator[str]:
+    """Wherever in the file: also in functions and under TYPE_CHECKING."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -48,7 +55,7 @@ def imports(module: str, path: Path) -> Iterator[str]:
             names = [stem] + [f"{stem}.{alias.name}" for alias in node.names]
         else:
             continue
-        yield from (name for name in names if name.split(".")[0] in HOUSE)
+        yield from names
 
 
 def room_of(module: str) -> str:
@@ -101,6 +108,47 @@ def test_the_media_plane_has_no_circles_and_its_transport_knows_nothing_of_forwa
         for module in leaves:
             del arrows[module]
     assert not arrows, f"a circle among {sorted(arrows)}"
+
+
+WITHIN_SIGNALING: dict[str, tuple[str, ...]] = {
+    # part: what it must not know. Arrows run http -> runner -> core and websocket -> runner -> core.
+    "signaling.core": (
+        "signaling.store",
+        "signaling.http",
+        "signaling.websocket",
+        "signaling.runner",
+        "aiohttp",
+        "asyncio",
+        "sqlalchemy",
+        "time",
+    ),
+    "signaling.runner": ("signaling.http", "signaling.websocket", "aiohttp"),
+    "signaling.http": ("signaling.websocket",),
+    "signaling.websocket": ("signaling.http",),
+    "signaling.store": ("signaling.http", "signaling.websocket", "signaling.runner", "aiohttp"),
+}
+
+
+@pytest.mark.parametrize("part", WITHIN_SIGNALING)
+def test_the_class_has_its_core_in_the_middle_and_its_shells_outside(part: str) -> None:
+    files = [(module, path) for module, path in modules() if within(module, part)]
+    assert files
+    wrong = {
+        f"{module} imports {name}"
+        for module, path in files
+        for name in every_import(module, path)
+        if any(within(name, forbidden) for forbidden in WITHIN_SIGNALING[part])
+    }
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_the_core_of_the_class_drags_in_no_store_and_no_network() -> None:
+    """Also by way of others."""
+    listing = "import sys, signaling.core.handle; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", listing], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.split())
+    assert "signaling.core.presence" in loaded
+    assert not loaded & {"sqlalchemy", "aiohttp", "signaling.store", "signaling.runner", "signaling.http"}
 
 
 def test_the_check_sees_a_wrong_arrow() -> None:

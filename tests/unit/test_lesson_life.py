@@ -16,6 +16,7 @@ from signaling import messages as m
 from signaling import runner
 from signaling.archive import ask_again_after
 from signaling.core import commands as c
+from signaling.core.attendance import Attendance
 from signaling.core.handle import Core
 from signaling.core.lesson import Lesson, begin, finish, further, new_lesson, rfc3339, shelve
 from signaling.relay import (
@@ -28,7 +29,7 @@ from signaling.relay import (
     RelayEvent,
 )
 from signaling.settings import SignalingSettings
-from signaling.store import Attendance, LessonStore, StoreError
+from signaling.store import LessonStore, StoreError
 from tests.support.class_server import LoopbackRelay, class_server, until
 
 T0 = 1_800_000_000.0

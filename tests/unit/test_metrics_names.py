@@ -10,9 +10,22 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from recorder.service import COUNTERS
-from server.app.metrics import PLANE_COUNTERS, DiskCollector, PlaneCollector, RecorderCollector, combined
+from server.app.metrics import (
+    BUS_FIGURES,
+    NODE_FIGURES,
+    PLANE_COUNTERS,
+    RECORDER_FIGURES,
+    DiskCollector,
+    NodeCollector,
+    PlaneCollector,
+    RecorderCollector,
+    combined,
+    families,
+)
 from server.media import plane
 from server.media.plane import HistogramCounts, PlaneStats
+from server.node.node import RelayNode
+from tests.support.recording_plane import RecordingPlane
 
 
 def samples(*collectors: object) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -58,8 +71,42 @@ def test_what_only_grows_is_a_counter_and_milliseconds_become_seconds() -> None:
     assert found["kongzhong_recorder_lag_seconds", ()] == pytest.approx(0.3)
     assert found["kongzhong_recorder_written_bytes_total", ()] == 7
     assert found["kongzhong_recorder_lessons", ()] == 1
-    names = {name for name, _ in samples(RecorderCollector(lambda: {"a": dict.fromkeys(COUNTERS, 0.0)}))}
-    assert all(name.endswith("_total") for name in names)
+    assert all(RECORDER_FIGURES[name].kind == "counter" for name in COUNTERS)
+
+
+def test_a_recorders_figures_are_there_before_it_speaks() -> None:
+    found = samples(RecorderCollector(dict))
+    assert set(found.values()) == {0}
+    assert ("kongzhong_recorder_gaps_total", ()) in found
+    assert len(found) == len(RECORDER_FIGURES)
+
+
+def test_a_figure_that_no_table_knows_is_told_under_other() -> None:
+    stats = {"unix:a": {"novelty_ms": 3.0, "packets": 1.0}}
+    found = samples(RecorderCollector(lambda: stats))
+    assert found["kongzhong_recorder_other", (("figure", "novelty_ms"),)] == 3
+    assert found["kongzhong_recorder_packets_total", ()] == 1
+
+
+def test_every_figure_says_more_than_its_name() -> None:
+    for table in (RECORDER_FIGURES, NODE_FIGURES, BUS_FIGURES):
+        assert len({figure.name for figure in table.values()}) == len(table)
+        for family in families("x", table, dict.fromkeys(table, 0.0)):
+            assert family.documentation.replace(" ", "_").lower() != family.name.removeprefix("x_")
+
+
+async def test_every_figure_of_a_node_has_a_name_and_its_watchers_are_told_by_layer() -> None:
+    node = RelayNode(RecordingPlane(), addresses=["192.0.2.1"])
+    found = samples(NodeCollector(node.stats))
+    layers = {dict(labels)["layer"] for name, labels in found if name == "kongzhong_node_watchers"}
+    assert layers == {"top", "middle", "low", "voice"}
+    assert not any(name == "kongzhong_node_other" for name, _ in found)
+
+
+def test_granted_socket_buffers_are_told_by_direction() -> None:
+    found = samples(PlaneCollector(lambda: PlaneStats(socket_buffers={"in": 212992, "out": 8 << 20})))
+    assert found["kongzhong_plane_socket_buffer_bytes", (("direction", "in"),)] == 212992
+    assert found["kongzhong_plane_socket_buffer_bytes", (("direction", "out"),)] == 8 << 20
 
 
 def test_several_recorders_are_a_sum_and_the_worst_delay() -> None:

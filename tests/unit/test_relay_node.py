@@ -58,9 +58,12 @@ class Scene:
 
     plane: RecordingPlane = field(default_factory=RecordingPlane)
     now: float = 100.0
+    capacity: int = limits.CONNECTIONS
 
     def __post_init__(self) -> None:
-        self.node = RelayNode(self.plane, addresses=["192.0.2.1", "2001:db8::1"], clock=lambda: self.now)
+        self.node = RelayNode(
+            self.plane, addresses=["192.0.2.1", "2001:db8::1"], clock=lambda: self.now, capacity=self.capacity
+        )
         self.reader = self.node.events()
 
     async def publish(self, connection: str = "teacher", sdp: str = PUBLISH, publication: str = "camera") -> Answer:
@@ -470,3 +473,14 @@ def test_candidate_addresses() -> None:
     assert announced[0] == "203.0.113.9" and set(announced[1:]) == set(loopback)
     with pytest.raises(ValueError, match="does not appear"):
         candidate_addresses("0.0.0.0", ["localhost"])
+
+
+async def test_a_full_relay_refuses_watchers_and_lets_the_teacher_in() -> None:
+    scene = Scene(capacity=1)
+    await scene.node.open_lesson("lesson", "Title", None)
+    await scene.watch("1")
+    assert (await refused(scene.watch("2"))).code == "full"
+    await scene.publish()
+    await scene.node.close("1")
+    await scene.watch("2")
+    await scene.node.shut_down()

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from signaling import messages as m
 from signaling.core import commands as c
 from signaling.core.handle import Core
 from signaling.core.lesson import Lesson, new_lesson
 from signaling.core.seats import Interval, Seat
-from signaling.limits import INTERVALS_PER_SEAT, SEATS_PER_BATCH, SEATS_PER_LESSON
-from signaling.relay import ConnectionDown, ConnectionUp, FirstFrame, LayerInfo, LayerNow, Line, PublicationLive
+from signaling.limits import INTERVALS_PER_SEAT, SEATS_PER_BATCH
+from signaling.metrics import HouseCollector, Metrics
+from signaling.relay import (
+    ConnectionDown,
+    ConnectionUp,
+    FirstFrame,
+    LayerInfo,
+    LayerNow,
+    Line,
+    PublicationLive,
+    PublicationSilent,
+)
 from signaling.series import PerMinute, Series, percentile
 from signaling.settings import SignalingSettings
 
@@ -201,8 +212,9 @@ def test_many_changed_seats_are_several_messages(core: Core, lesson: Lesson) -> 
     assert sizes == [SEATS_PER_BATCH, 1]
 
 
-def test_the_seats_of_a_lesson_are_bounded(core: Core, lesson: Lesson) -> None:
-    for index in range(SEATS_PER_LESSON):
+def test_the_seats_of_a_lesson_are_bounded(core: Core, lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signaling.core.presence.SEATS_PER_LESSON", 50)
+    for index in range(50):
         core.handle(c.Attach(lesson.id, f"s{index}", f"c{index}", "classroom"), T0)
     assert core.handle(c.Attach(lesson.id, "more", "one-more", "classroom"), T0) == [c.Refuse("full")]
     assert core.handle(c.Join(lesson.id, "w", "one-more", "classroom", "watch", "camera"), T0) == [c.Refuse("full")]
@@ -226,6 +238,67 @@ def test_browsers_reports_are_measured_once_where_they_repeat(core: Core, lesson
     assert core.totals(T0 + 60).latencies == []
 
 
+def test_the_time_to_the_first_frame_is_one_picture_each(core: Core, lesson: Lesson) -> None:
+    measured = []
+    for name in ("w1", "w2", "w3"):
+        watch(core, lesson, name, name, T0)
+        core.handle(c.Heard(ConnectionUp(lesson.id, name)), T0)
+        for kind, after_ms in (("audio", 20.0), ("video", 250.0)):
+            effects = core.handle(c.Heard(FirstFrame(lesson.id, name, kind, after_ms)), T0 + 1)  # type: ignore[arg-type]
+            measured += [e for e in effects if isinstance(e, c.Measured)]
+    assert measured == [c.Measured("first_frame", 0.25, "relay")] * 3
+    assert view(core, lesson, "w1").state == "watching"
+
+
+def test_sound_alone_also_counts_as_watching(core: Core, lesson: Lesson) -> None:
+    watch(core, lesson, "w1", "c1", T0)
+    core.handle(c.Heard(ConnectionUp(lesson.id, "w1")), T0)
+    assert core.handle(c.Heard(FirstFrame(lesson.id, "w1", "audio", 20.0)), T0) == []
+    assert view(core, lesson, "c1").state == "watching"
+
+
+def test_the_loss_of_every_watching_line_is_measured(core: Core, lesson: Lesson) -> None:
+    watch(core, lesson, "w1", "c1", T0)
+    assert core.handle(c.Heard(Line(lesson.id, "unknown", None, 0.5, None, 1)), T0) == []
+    metrics = Metrics(CollectorRegistry())
+    for loss in (0.0, 0.004, 0.3):
+        for effect in core.handle(c.Heard(Line(lesson.id, "w1", None, loss, None, 1)), T0):
+            assert isinstance(effect, c.Measured)
+            metrics.observe(effect.what, effect.value, effect.label)
+
+    def up_to(bound: str) -> float | None:
+        labels = {"source": "relay", "le": bound}
+        return metrics.registry.get_sample_value("kongzhong_watch_loss_ratio_bucket", labels)
+
+    assert [up_to(bound) for bound in ("0.001", "0.005", "0.5")] == [1, 2, 3]
+
+
+def test_a_live_lesson_is_silent_when_nothing_of_it_sends(core: Core, lesson: Lesson) -> None:
+    registry = CollectorRegistry()
+    registry.register(HouseCollector(lambda: core.totals(T0), lambda: 7, lambda: 0))
+
+    def silent() -> float | None:
+        return registry.get_sample_value("kongzhong_lessons_silent")
+
+    assert silent() == 0  # it has not begun
+    assert registry.get_sample_value("kongzhong_lessons", {"state": "scheduled"}) == 1
+    assert registry.get_sample_value("kongzhong_lessons", {"state": "archived"}) == 7
+    core.handle(c.Join(lesson.id, "p", "t", "teacher", "publish", "camera"), T0)
+    core.handle(c.Opened("p"), T0)
+    layers = (LayerInfo("h", 1, 1280, 720, 25.0),)
+    core.handle(c.Heard(PublicationLive(lesson.id, "p", "camera", "video", "VP8", layers)), T0)
+    core.handle(c.Heard(PublicationLive(lesson.id, "p", "camera", "audio", "opus", ())), T0)
+    assert silent() == 0
+    core.handle(c.Heard(PublicationSilent(lesson.id, "p", "camera", "video")), T0)
+    assert silent() == 0
+    core.handle(c.Heard(PublicationSilent(lesson.id, "p", "camera", "audio")), T0)
+    assert silent() == 1
+    core.handle(c.Leave("p"), T0)
+    assert silent() == 1
+    core.handle(c.End(lesson.id), T0)
+    assert silent() == 0
+
+
 def test_the_join_time_is_from_the_request_to_the_connection(core: Core, lesson: Lesson) -> None:
     watch(core, lesson, "w1", "c1", T0)
     effects = core.handle(c.Heard(ConnectionUp(lesson.id, "w1")), T0 + 0.75)
@@ -237,7 +310,9 @@ def test_the_join_time_is_from_the_request_to_the_connection(core: Core, lesson:
 def test_series_keep_one_point_a_step_and_a_bounded_past() -> None:
     series = Series()
     for second in range(4000):
-        series.add({"seats": float(second), "loss": None}, T0 + second)
+        due = series.due(T0 + second)
+        assert due == (second % 5 == 0)
+        assert series.add({"seats": float(second), "loss": None}, T0 + second) == due
     points = series.since()["seats"]
     assert len(points) == 720
     assert points[1][0] - points[0][0] == 5

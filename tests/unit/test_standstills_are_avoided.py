@@ -10,7 +10,8 @@ from server.app import heap
 from server.media.plane import TapItem, TapPacket
 from server.media.reference.limits import TAP_ITEMS
 from server.media.reference.plane import ReferencePlane
-from signaling.store import Attendance, LessonStore
+from signaling.core.attendance import Attendance
+from signaling.store import LessonStore
 from signaling.writer import Writer
 from tests.support.waiting import until
 

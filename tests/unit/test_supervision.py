@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from server.app.limits import RESTART_FIRST, RESTART_MOST, RESTART_SETTLED
-from server.app.supervise import Backoff, Child
+from server.app.supervise import Backoff, Child, StopSignals
 from tests.support.waiting import until
 
 SLEEP = "import time; time.sleep(600)"
@@ -115,3 +115,13 @@ async def test_a_child_that_cannot_be_started_for_a_while_is_started_later(tmp_p
     program.symlink_to(sys.executable)
     await until(lambda: child.pid not in (None, first))
     await child.stop()
+
+
+async def test_a_closed_terminal_asks_for_a_graceful_stop() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and stays so
+    signals = StopSignals()
+    signals.listen()
+    os.kill(os.getpid(), signal.SIGHUP)
+    async with asyncio.timeout(10):
+        await signals.asked.wait()
+    assert not signals.forced.is_set()

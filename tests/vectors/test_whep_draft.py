@@ -43,7 +43,7 @@ async def test_one_seat_may_watch_several_times_and_none_is_kicked(server: Class
 
 
 async def test_the_connections_of_one_seat_are_bounded(server: ClassServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("signaling.core.handle.CONNECTIONS_PER_SEAT", 8)
+    monkeypatch.setattr("signaling.core.presence.CONNECTIONS_PER_SEAT", 8)
     lesson = server.lesson()
     statuses = [(await server.join(lesson.id, "classroom", "c1")).status for _ in range(9)]
     assert statuses == [201] * 8 + [503]

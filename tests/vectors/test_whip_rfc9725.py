@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from signaling.relay import Refused
+from signaling.roles import Role
 from signaling.settings import SignalingSettings
 from tests.support.class_server import ClassServer, class_server, fragment, offer, until
 
@@ -283,6 +284,23 @@ async def test_4_2_options_needs_no_token_and_names_what_is_accepted(server: Cla
     assert session.headers["Accept-Patch"] == "application/trickle-ice-sdpfrag"
 
 
+@pytest.mark.parametrize(("protocol", "role"), [("whip", "teacher"), ("whep", "classroom")])
+async def test_4_2_an_endpoint_with_a_slash_at_its_end_is_the_same(
+    server: ClassServer, protocol: str, role: Role
+) -> None:
+    lesson = server.lesson()
+    path = f"/{protocol}/{lesson.id}/"
+    headers = {**server.bearer(lesson.id, role, "t"), "Content-Type": "application/sdp"}
+    made = await server.request("POST", path, data=offer(), headers=headers)
+    assert made.status == 201
+    assert made.headers["Location"].startswith(f"/{protocol}/{lesson.id}/")
+    assert "//" not in made.headers["Location"]
+    assert (await server.request("DELETE", made.headers["Location"], headers=headers)).status == 200
+    assert (await server.request("OPTIONS", path)).headers["Accept-Post"] == "application/sdp"
+    assert (await server.request("POST", path, data=offer())).status == 401
+    assert (await server.request("GET", path, headers=headers)).status == 405
+
+
 async def test_4_7_the_bearer_token_is_needed_on_every_request_but_options(server: ClassServer) -> None:
     lesson = server.lesson()
     location = (await server.join(lesson.id)).headers["Location"]
@@ -311,7 +329,7 @@ async def test_cors_preflight_and_exposed_headers_for_a_configured_origin(server
     assert int(preflight.headers["Access-Control-Max-Age"]) > 0
     response = await server.join(lesson.id, headers={"Origin": "https://player.example"})
     exposed = {name.strip() for name in response.headers["Access-Control-Expose-Headers"].split(",")}
-    assert exposed >= {"Location", "Link", "ETag"}
+    assert exposed >= {"Location", "Link", "ETag", "Accept-Patch", "Accept-Post"}
     assert "Origin" in response.headers["Vary"]
 
 

@@ -18,7 +18,7 @@ from server.app.texts import pick, say
 def command(loaded: Loaded) -> None:
     console = Console(soft_wrap=False)
     if not console.is_terminal:
-        console = Console(width=240)  # a pipe gets every row on one line
+        console = Console(width=4096)  # a pipe gets every row on one line, whatever the length of its paths
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("setting", "value", "origin"):
         table.add_column(say(f"config.{heading}"), overflow="fold")

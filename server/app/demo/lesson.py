@@ -16,7 +16,7 @@ from server.app.demo.display import Display, Picture
 from server.app.demo.links import page_links
 from server.app.parts import Parts
 from server.app.supervise import Child
-from server.app.texts import CATALOGUE, say
+from server.app.texts import say
 from server.app.tls import FILE
 from signaling.core.lesson import Lesson
 from signaling.relay import RecorderState
@@ -37,7 +37,7 @@ class DemoLesson:
 
     async def start(self) -> None:
         parts, config = self._parts, self._parts.config
-        lesson = await asyncio.to_thread(find_or_make, folder.lessons_file(config.data))
+        lesson = await asyncio.to_thread(find_or_make, config.data)
         tokens = Tokens(parts.secret)
         links = page_links(self._url, lesson.id, tokens, config.token_ttl)
         picture = Picture(lesson.title, links, time.monotonic())
@@ -93,13 +93,16 @@ class DemoLesson:
             await asyncio.sleep(0.25)
 
 
-def find_or_make(file: Path) -> Lesson:
-    """The demo lesson that has not ended, else a new one."""
-    store = LessonStore(file)
+def find_or_make(data: Path) -> Lesson:
+    """The demo's own lesson if it has not ended, else a new one; ``run/demo`` in the data folder remembers which."""
+    store = LessonStore(folder.lessons_file(data))
+    note = data / "run" / "demo"
     try:
-        for lesson in store.list():
-            if lesson.title in CATALOGUE["demo.lesson"] and lesson.state in ("scheduled", "live"):
-                return lesson
-        return store.create(say("demo.lesson"))
+        known = store.get(note.read_text(encoding="ascii").strip()) if note.exists() else None
+        if known is not None and known.state in ("scheduled", "live"):
+            return known
+        made = store.create(say("demo.lesson"))
+        note.write_text(made.id, encoding="ascii")
+        return made
     finally:
         store.close()

@@ -48,6 +48,7 @@ class ReferencePlane:
         self._socket, self.families = sockets.bind(host, port)
         self._receiver = sockets.Receiver(self._socket.fileno())
         self._stats = zeroed()
+        self._stats.socket_buffers = sockets.granted(self._socket)
         self._counters = self._stats.counters
         self._kernel_lost = self._cut = 0
         self._ring = Ring(self._socket.fileno(), self._stats)

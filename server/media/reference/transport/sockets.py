@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import socket
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from ..limits import DATAGRAM, READ_BATCH, SOCKET_BUFFER
 from .kernel import ffi, libc
+
+log = logging.getLogger(__name__)
 
 Family = Literal["ipv4", "ipv6"]
 
@@ -54,6 +58,7 @@ def _bound(family: int, address: Any) -> socket.socket:
         _enlarge(sock, socket.SO_SNDBUF, _SO_SNDBUFFORCE)
         sock.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
         sock.bind(address)
+        warn_if_cut(granted(sock))
     except OSError:
         sock.close()
         raise
@@ -65,6 +70,26 @@ def _enlarge(sock: socket.socket, option: int, forced_option: int) -> None:
     sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
     with contextlib.suppress(PermissionError):
         sock.setsockopt(socket.SOL_SOCKET, forced_option, SOCKET_BUFFER)
+
+
+def granted(sock: socket.socket) -> dict[str, int]:
+    """Octets of socket buffer by direction, ``in`` and ``out``; the kernel reports twice what it was asked for."""
+    options = {"in": socket.SO_RCVBUF, "out": socket.SO_SNDBUF}
+    return {way: sock.getsockopt(socket.SOL_SOCKET, option) // 2 for way, option in options.items()}
+
+
+def warn_if_cut(buffers: Mapping[str, int]) -> None:
+    """One line for whoever can raise the host's maximum: the kernel cuts in silence, and loses packets in a burst."""
+    cut = {_SYSCTL[way]: octets for way, octets in buffers.items() if octets < SOCKET_BUFFER}
+    if cut:
+        log.warning(
+            "UDP socket buffers are cut by the kernel: %s; for bursts set %s",
+            ", ".join(f"{name} allows {octets}" for name, octets in cut.items()),
+            " ".join(f"{name}={SOCKET_BUFFER}" for name in cut),
+        )
+
+
+_SYSCTL: Final = {"in": "net.core.rmem_max", "out": "net.core.wmem_max"}
 
 
 class Receiver:

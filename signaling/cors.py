@@ -6,7 +6,7 @@ from aiohttp import web
 from yarl import URL
 
 PREFIXES = ("/whip/", "/whep/", "/api/")
-EXPOSE = "Location, Link, ETag, Accept-Patch, Kongzhong-Connection, Retry-After"
+EXPOSE = "Location, Link, ETag, Accept-Patch, Accept-Post, Kongzhong-Connection, Retry-After"
 ALLOW_HEADERS = "Authorization, Content-Type, If-Match, Accept-Language, Range"
 MAX_AGE = "7200"  # Chromium caps it there
 EVERY_ORIGIN = "*"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from signaling.core.commands import Direction
 from signaling.core.seats import SeatKey
-from signaling.http.ice import Credentials
+from signaling.ice import Credentials
 from signaling.relay import RelayPort
 
 SECRET_BYTES = 16  # 128 bits

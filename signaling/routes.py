@@ -56,9 +56,13 @@ class Operation:
     tag: str = "class"
     hidden: bool = False
     """Not in OpenAPI: CORS preflights."""
+    slash: bool = False
+    """The same with a slash at the end, which encoders like to add."""
 
     def register(self, app: web.Application) -> None:
         if self.method == "GET" and not self.path.startswith("/ws/"):
             app.router.add_get(self.path, self.handler)  # with HEAD
         else:
             app.router.add_route(self.method, self.path, self.handler)
+            if self.slash:
+                app.router.add_route(self.method, f"{self.path}/", self.handler)
