@@ -35,7 +35,7 @@ bench: env ## the figures of docs/performance.md, as ratios
 screenshots: packages $(VENV)/.dev ## the pictures of the docs, taken from the running product
 	$(BIN)/python docs/images/make.py
 
-soak: packages $(VENV)/.dev ## the long tests: fuzzing, kill -9 at random, an hour of lesson
+soak: packages $(VENV)/.dev ## the long tests: coverage-guided fuzzing, kill -9 at random
 	$(BIN)/python -m pytest tests/soak $(ARGS)
 
 env: $(VENV)/.done

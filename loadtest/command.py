@@ -18,7 +18,7 @@ from loadtest.rawclient.resource import Refusal
 from loadtest.rawclient.sdp import SdpError
 from loadtest.report import Point, Report, Sent
 from loadtest.run import LoadError, LoadOptions, run
-from loadtest.texts import text
+from loadtest.texts import spoken, text
 
 
 @click.command("loadtest")
@@ -49,7 +49,7 @@ from loadtest.texts import text
     "--file", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="publish this file (H.264 or VP8 without B frames, Opus); several: simulcast layers",
 )  # fmt: skip
-@click.option("--language", type=click.Choice(["zh-CN", "en"]), default="zh-CN", show_default=True)
+@click.option("--language", type=click.Choice(["zh-CN", "en"]), default=spoken, show_default="of the terminal")
 def loadtest(tokens: tuple[str, ...], token_file: Path | None, whip_token: str, bitrate: int, **rest: Any) -> None:
     """Put virtual classrooms on any WHIP/WHEP server and measure what they get."""
     if token_file is not None:

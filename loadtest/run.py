@@ -49,7 +49,7 @@ class LoadOptions:
     simulcast: bool = False
     files: tuple[Path, ...] = ()  # instead of the sample
     open_every: int = 64  # one packet of that many is decrypted
-    language: str = "zh-CN"
+    language: str = "en"
 
     def check(self) -> None:
         """:raises LoadError: in words for a person."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Literal
 
 Language = Literal["zh-CN", "en"]
@@ -146,3 +148,9 @@ def text(key: str, language: str, **values: object) -> str:
     """The text of ``key``; an unknown language reads English."""
     chinese, english = CATALOGUE[key]
     return (chinese if language.startswith("zh") else english).format(**values)
+
+
+def spoken(environment: Mapping[str, str] = os.environ) -> Language:
+    """The terminal's language, as POSIX orders the variables: Chinese where it is, else English."""
+    locale = environment.get("LC_ALL") or environment.get("LC_MESSAGES") or environment.get("LANG") or ""
+    return "zh-CN" if locale.lower().startswith("zh") else "en"

@@ -113,7 +113,7 @@ class LiveLesson:
             self._unwritten += [min((s.received for s in each.samples), default=0) for each in fragments]
             return
         self.counters["overload"] += 1
-        self._fail("overload", "the disk is too slow: fragments wait in a full queue")
+        self._fail("overload", "too-slow")
 
     def _go_on(self, failure: Reason) -> None:
         """Try again, from what is on disk by now; the time since becomes a gap."""
@@ -141,12 +141,12 @@ class LiveLesson:
                     self.counters["written_bytes"] += fragment.size
                 if self.state == "failing" and fragments[-1].generation == self.recording.generation:
                     self.state, self.detail = "recording", ""
-            case Failed(generation, error):
+            case Failed(generation, cause):
                 self._unwritten.clear()
                 self.counters["write_failures"] += 1
                 if generation == self.recording.generation:
-                    self._fail("disk", f"recording cannot be written: {error}")
-            case Closed(error):
+                    self._fail("disk", cause)
+            case Closed(cause):
                 self._unwritten.clear()
-                self.detail = error
+                self.detail = cause or ""
                 self._on_closed(self)

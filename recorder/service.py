@@ -138,7 +138,7 @@ class RecorderService:
         if live is None:
             if len(self._live) >= limits.LESSONS:
                 self._counters["lessons_refused"] += 1
-                peer.send("state", lesson, "failing", 0.0, 0.0, 0, "this recorder has no room for another lesson")
+                peer.send("state", lesson, "failing", 0.0, 0.0, 0, "recorder-full")
                 return
             live = self._begin(lesson, title)
         live.peers.add(peer)

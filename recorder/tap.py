@@ -83,7 +83,8 @@ class Decoder:
             del self._buffer[:end]
             try:
                 frame = msgpack.unpackb(body, raw=False, strict_map_key=False)
-            except (ValueError, msgpack.exceptions.UnpackException) as error:
+            except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
+                # TypeError: a map whose key is an array, which cannot be hashed.
                 raise TapError(f"not msgpack: {error}") from error
             if not isinstance(frame, list) or not frame or not isinstance(frame[0], str):
                 raise TapError("a frame is an array that begins with its name")

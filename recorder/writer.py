@@ -7,6 +7,7 @@ recording decides when to try again, with a new segment.
 
 from __future__ import annotations
 
+import errno
 import logging
 import queue
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import av.error
 
@@ -27,6 +29,14 @@ from recorder.track import Sample
 log = logging.getLogger(__name__)
 
 
+Cause = Literal["disk-full", "disk-error"]
+"""A code, which the pages have words for; what the system said goes to the log."""
+
+
+def cause_of(error: Exception) -> Cause:
+    return "disk-full" if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) else "disk-error"
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     fragments: list[Fragment]
@@ -35,14 +45,14 @@ class Written:
 @dataclass(frozen=True, slots=True)
 class Failed:
     generation: int
-    error: str
+    cause: Cause
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
     """All is on disk; the lease is still held."""
 
-    error: str = ""
+    cause: Cause | None = None
 
 
 Outcome = Written | Failed | Closed
@@ -136,7 +146,7 @@ class Writer:
             log.error("recording %s: %s", self.folder.name, error, exc_info=not expected)
             self._refused = fragments[-1].generation
             self._undo()
-            self._notify(Failed(self._refused, str(error)))
+            self._notify(Failed(self._refused, cause_of(error)))
         else:
             self._good = self._segment.length if self._segment is not None else 0
             self._listed = self._manifest.length if self._manifest is not None else 0
@@ -228,7 +238,7 @@ class Writer:
                 self._manifest = None
         except OSError as error:
             log.error("recording %s cannot be closed: %s", self.folder.name, error)
-            return Closed(str(error))
+            return Closed(cause_of(error))
         return Closed()
 
 

@@ -136,7 +136,7 @@ async def test_a_file_system_that_really_fills_up(
         if any(frame[0] == "state" and frame[2] == "failing" for frame in relay.frames):
             break
     state = await relay.expect("state", state="failing")
-    assert "No space left" in state[6]
+    assert state[6] == "disk-full"
     assert service.stats()["write_failures"] >= 1
     filler.unlink()
     relay.frames.clear()

@@ -14,6 +14,7 @@ import pytest
 
 from loadtest.classroom import VirtualClassroom
 from loadtest.teacher import VirtualTeacher
+from server.app.texts import say
 from server.app.tls import FILE
 from signaling.roles import Role
 from signaling.store import LessonStore
@@ -132,7 +133,7 @@ async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
         (recorder,) = children(serving.process.pid)
         os.kill(recorder, signal.SIGSTOP)
         serving.process.terminate()
-        await until(lambda: "once more to force" in serving.said())
+        await until(lambda: say("stopping", "en") in serving.said())
         assert serving.process.returncode is None
         serving.process.terminate()
         async with asyncio.timeout(30):

@@ -37,13 +37,16 @@ function poster(resource, pass) {
   return box;
 }
 
+const TOLD = 0.5; // seconds; shorter gaps nobody notices. The player's page lists them all.
+
 export function card(resource, pass) {
   const path = `/watch/${encodeURIComponent(resource.id)}`;
   const date = make('span.date');
   const tellDate = () => sayPlain(date, dateTime(resource.recorded_at));
   changes.addEventListener('change', tellDate);
   tellDate();
-  const gaps = (resource.gaps || []).length ? make('span.badge.quiet', { key: 'library.gaps' }) : null;
+  const missing = Math.max(0, ...(resource.gaps || []).map((gap) => gap.seconds));
+  const gaps = missing >= TOLD ? make('span.badge.quiet', { key: 'library.gaps' }) : null;
   return make('li.resource', {},
     make('a.card-link', { href: pass ? link(path, pass) : path },
       poster(resource, pass),

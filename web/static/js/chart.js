@@ -88,11 +88,12 @@ export class Chart {
       parts.push(shape('line', { class: 'grid', x1: plot.x, x2: plot.x + plot.w, y1: y, y2: y }));
       parts.push(shape('text', { class: 'tick', x: plot.x - 6, y: y + 4, 'text-anchor': 'end' }, this.tick(level)));
     }
+    const short = to - from < 300; // seconds: minutes alone would stand there twice
     for (const time of timeTicks(from, to, Math.max(2, Math.floor(plot.w / 90)))) {
       const x = this.x(time);
       const anchor = x < plot.x + 16 ? 'start' : x > plot.x + plot.w - 16 ? 'end' : 'middle';
       const place = { class: 'tick', x, y: HEIGHT - 6, 'text-anchor': anchor };
-      parts.push(shape('text', place, timeOfDay(time * 1000)));
+      parts.push(shape('text', place, timeOfDay(time * 1000, short)));
     }
     this.lines.forEach(({ name }, index) => parts.push(...this.drawLine(name, index, plot)));
     parts.push(...this.drawPointer(plot));

@@ -142,12 +142,20 @@ function drawUplink() {
   say(at('uplink-words'), key, values);
 }
 
+/** What a recorder says of its failure -> our words for it. */
+const FAILURES = {
+  'disk-full': 'record.failing.disk-full',
+  'disk-error': 'record.failing.disk-error',
+  'too-slow': 'record.failing.too-slow',
+  'recorder-full': 'record.failing.recorder-full',
+};
+
 function drawRecording() {
   const { recording } = socket.snapshot;
   const known = ['recording', 'buffering', 'failing'].includes(recording && recording.state) ? recording.state : 'none';
   at('record-mark').dataset.kind = { recording: 'record', buffering: 'poor', failing: 'bad', none: 'calm' }[known];
-  const values = recording ? { time: clock(recording.seconds), detail: recording.detail || '' } : {};
-  say(at('record-words'), `record.${known}`, values);
+  const values = recording ? { time: clock(recording.seconds) } : {};
+  say(at('record-words'), known === 'failing' ? FAILURES[recording.detail] || 'record.failing' : `record.${known}`, values);
 }
 
 function drawPeople() {
